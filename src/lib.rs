@@ -1,0 +1,1 @@
+//! plegcollect: agentless evidence collector for Kubernetes nodes.

@@ -1,0 +1,3 @@
+//! The `plegcollect` program.
+
+fn main() {}
