@@ -1,0 +1,195 @@
+# shellcheck shell=bash disable=SC2016,SC2154 # expanded inside the node; $nodes, $parts and $mark are of scripts/fleet
+# Faults of the test fleet, a part of scripts/fleet. Each is a pair: fault_KIND does it, heal_KIND undoes it. A fault is
+# recorded before it is done and healing twice does no harm, so a call killed half way is mended by `fleet heal`.
+
+fault_help() {
+	cat <<-'HELP'
+		  containerd-stopped      SIGSTOP to containerd
+		  dockerd-frozen          SIGSTOP to dockerd
+		  dockerd-down            docker.service and docker.socket stopped
+		  no-banner               port 22 accepts and never says a word (SIGSTOP to the listening sshd)
+		  sshd-max-sessions [N]   MaxSessions N, 1 if not given
+		  no-forwarding           no TCP and no stream-local forwarding
+		  netem RULE...           delay TIME [JITTER], loss PERCENT%, rate RATE; each way, on both networks
+		  link-cut                both links down; packets vanish
+		  behind-bastion          only the link to the host is down
+		  disk-full               not a byte left on the root disk
+		  no-tool NAME            the tool is gone
+		  slow-tool NAME SECONDS  the tool sleeps first
+		  hang-tool NAME [stubborn]   the tool never ends (stubborn: ignores SIGTERM, SIGHUP, SIGINT)
+		  endless-tool NAME       the tool prints for ever
+		  shell NAME              login shell of root: fish, tcsh, zsh, busybox
+		  bashrc-noise            root's .bashrc prints on both streams
+	HELP
+}
+
+cmd_fault() {
+	local node=$1 kind=${2-}
+	[ -n "$kind" ] || die "fault: which kind? (fleet help)"
+	declare -F "heal_${kind//-/_}" >/dev/null || die "no such fault: $kind (fleet help)"
+	shift 2
+	if declare -F "check_${kind//-/_}" >/dev/null; then "check_${kind//-/_}" "$node" "$@"; fi
+	case $kind in netem | shell | sshd-max-sessions) # one setting: the new one takes the old one's place
+		if [ -e "$nodes/$node/faults" ]; then sed -i "/^$kind\b/d" "$nodes/$node/faults"; fi
+		;;
+	esac
+	echo "$kind${*:+ $*}" >>"$nodes/$node/faults"
+	"fault_${kind//-/_}" "$node" "$@"
+}
+
+cmd_heal() {
+	local node=$1 faults line words
+	faults=$nodes/$node/faults
+	while line=$(tail -n 1 "$faults" 2>/dev/null) && [ -n "$line" ]; do # the last one first
+		read -ra words <<<"$line"
+		"heal_${words[0]//-/_}" "$node" "${words[@]:1}"
+		sed -i '$d' "$faults"
+	done
+	rm -f "$faults"
+	wait_ready "$node" 60
+}
+
+signal_unit() { in_node "$1" systemctl kill --kill-whom=main --signal="$3" "$2"; } # NODE UNIT SIGNAL
+
+fault_containerd_stopped() { signal_unit "$1" containerd STOP; }
+heal_containerd_stopped() { signal_unit "$1" containerd CONT; }
+
+fault_dockerd_frozen() { signal_unit "$1" docker STOP; }
+heal_dockerd_frozen() { signal_unit "$1" docker CONT; }
+
+fault_dockerd_down() { in_node "$1" systemctl stop docker.socket docker.service; }
+heal_dockerd_down() {
+	in_node "$1" systemctl start docker.socket docker.service
+	in_node "$1" systemctl restart fleet-containers
+}
+
+# The kernel goes on accepting for a stopped listener: what a node out of memory or processes looks like from outside.
+# Sessions that are open have processes of their own and go on.
+fault_no_banner() { signal_unit "$1" ssh STOP; }
+heal_no_banner() { signal_unit "$1" ssh CONT; }
+
+# sshd_option NODE NAME [LINE...]: a drop-in that goes before the fleet's own; without lines it is taken away.
+sshd_option() {
+	local file=/etc/ssh/sshd_config.d/10-fault-$2.conf
+	if [ $# -gt 2 ]; then
+		printf '%s\n' "${@:3}" | in_node "$1" sh -c "cat >$file"
+	else
+		in_node "$1" rm -f "$file"
+	fi
+	in_node "$1" systemctl reload ssh
+	# On SIGHUP sshd starts itself anew: for a moment nobody listens, and a caller would be refused.
+	in_node "$1" sh -c 'i=0; while [ $i -lt 50 ]; do ss -Hltn "sport = 22" | grep -q . && break; i=$((i+1)); sleep 0.1; done'
+}
+
+check_sshd_max_sessions() { [[ ${2-1} =~ ^[0-9]+$ ]] || die "sshd-max-sessions: expected a number, got '$2'"; }
+fault_sshd_max_sessions() { sshd_option "$1" max-sessions "MaxSessions ${2-1}"; }
+heal_sshd_max_sessions() { sshd_option "$1" max-sessions; }
+
+fault_no_forwarding() { sshd_option "$1" no-forwarding 'AllowTcpForwarding no' 'AllowStreamLocalForwarding no'; }
+heal_no_forwarding() { sshd_option "$1" no-forwarding; }
+
+# netem puts a relay between the node's link and the bridge: link (a) <- relay -> ar, a veth whose other end is in the bridge.
+stop_relay() {
+	local pid
+	if pid=$(live "$nodes/$1/relay.pid"); then kill -KILL "$pid"; fi
+	rm -f "$nodes/$1/relay.pid"
+}
+check_netem() { python3 "$parts/netem.py" - "${@:2}" || exit 1; }
+fault_netem() {
+	local node=$1 end number=0 near far inner pairs=()
+	stop_relay "$node"
+	for end in a b; do
+		near=$(link "$node" $end) far=$(link "$node" ${end}r) inner=$(link "$node" ${end}i)
+		if ! link_exists "$far"; then
+			claim "$far"
+			ip link add "$far" type veth peer name "$inner"
+			ip link set "$far" alias "$mark"
+		fi
+		# The host has no part in what passes: without this it would answer for its own address here.
+		for number in "$near" "$inner"; do
+			echo 1 >"/proc/sys/net/ipv4/conf/$number/arp_ignore"
+			echo 1 >"/proc/sys/net/ipv6/conf/$number/disable_ipv6" 2>/dev/null || true
+		done
+		ethtool -K "$far" tx off >/dev/null
+		ip link set "$near" nomaster
+		ip link set "$inner" up
+		ip link set "$far" master "plegbr$([ $end = a ] && echo 0 || echo 1)" up
+		pairs+=("$near:$inner")
+	done
+	(
+		write_pid "$nodes/$node/relay.pid"
+		exec setsid python3 "$parts/netem.py" "$(IFS=,; echo "${pairs[*]}")" "${@:2}"
+	) </dev/null >"$nodes/$node/relay.log" 2>&1 8>&- 9>&- &
+	sleep 0.3
+	live "$nodes/$node/relay.pid" >/dev/null || die "netem: the relay has ended: see $nodes/$node/relay.log"
+}
+heal_netem() {
+	stop_relay "$1"
+	drop_link "$(link "$1" ar)"
+	drop_link "$(link "$1" br)"
+	ip link set "$(link "$1" a)" master plegbr0
+	ip link set "$(link "$1" b)" master plegbr1
+}
+
+# A fixed neighbour entry: packets go out and vanish, instead of the kernel's own "no route to host".
+cut_link_to_host() {
+	ip neigh replace "$(address "$1")" lladdr "$(mac "$1" 0)" dev plegbr0 nud permanent
+	ip link set "$(link "$1" a)" down
+}
+mend_link_to_host() {
+	ip link set "$(link "$1" a)" up
+	ip neigh del "$(address "$1")" dev plegbr0 2>/dev/null || true
+}
+fault_link_cut() {
+	cut_link_to_host "$1"
+	ip link set "$(link "$1" b)" down
+}
+heal_link_cut() {
+	mend_link_to_host "$1"
+	ip link set "$(link "$1" b)" up
+}
+fault_behind_bastion() { cut_link_to_host "$1"; }
+heal_behind_bastion() { mend_link_to_host "$1"; }
+
+fault_disk_full() {
+	in_node "$1" sh -c 'for size in 1M 4k 1; do dd if=/dev/zero bs=$size oflag=append conv=notrunc of=/var/fleet-disk-full 2>/dev/null; done; :'
+}
+heal_disk_full() { in_node "$1" rm -f /var/fleet-disk-full; }
+
+tool() { in_node "$1" /usr/local/lib/fleet/tool "${@:2}"; } # NODE hide|slow|hang|endless|restore NAME [ARG]
+check_tool() { # NODE NAME
+	[ -n "${2-}" ] || die "which tool?"
+	in_node "$1" /usr/local/lib/fleet/tool find "$2" || exit 1
+}
+check_no_tool() { check_tool "$@"; }
+fault_no_tool() { tool "$1" hide "$2"; }
+heal_no_tool() { tool "$1" restore "$2"; }
+check_slow_tool() {
+	[[ ${3-} =~ ^[0-9.]+$ ]] || die "slow-tool: expected a tool and seconds"
+	check_tool "$@"
+}
+fault_slow_tool() { tool "$1" slow "$2" "$3"; }
+heal_slow_tool() { tool "$1" restore "$2"; }
+check_hang_tool() {
+	case ${3-} in '' | stubborn) ;; *) die "hang-tool: expected 'stubborn' or nothing, got '$3'" ;; esac
+	check_tool "$@"
+}
+fault_hang_tool() { tool "$1" hang "${@:2}"; }
+heal_hang_tool() { tool "$1" restore "$2"; }
+check_endless_tool() { check_tool "$@"; }
+fault_endless_tool() { tool "$1" endless "$2"; }
+heal_endless_tool() { tool "$1" restore "$2"; }
+
+shell_path() {
+	case ${1-} in
+	fish | tcsh | zsh) echo "/usr/bin/$1" ;;
+	busybox) echo /opt/busybox/sh ;;
+	*) die "shell: expected fish, tcsh, zsh or busybox, got '${1-}'" ;;
+	esac
+}
+check_shell() { shell_path "${2-}" >/dev/null; }
+fault_shell() { in_node "$1" usermod --shell "$(shell_path "$2")" root; }
+heal_shell() { in_node "$1" usermod --shell /bin/bash root; }
+
+fault_bashrc_noise() { in_node "$1" sh -c 'cd /root && { [ -e .bashrc.fleet ] || mv .bashrc .bashrc.fleet; } && cp /usr/local/lib/fleet/noise.bashrc .bashrc'; }
+heal_bashrc_noise() { in_node "$1" sh -c 'cd /root && if [ -e .bashrc.fleet ]; then mv .bashrc.fleet .bashrc; fi'; }
