@@ -1,1 +1,4 @@
 //! plegcollect: agentless evidence collector for Kubernetes nodes.
+
+pub mod printable;
+mod wording;
