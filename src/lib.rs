@@ -2,3 +2,5 @@
 
 pub mod printable;
 mod wording;
+
+pub mod inventory;
