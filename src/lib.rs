@@ -4,3 +4,4 @@ pub mod printable;
 mod wording;
 
 pub mod inventory;
+pub mod plan;

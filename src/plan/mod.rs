@@ -1,0 +1,19 @@
+//! What, as data: the step catalog, the facts of a node, and the plan built from both. Pure; no I/O.
+
+pub mod build;
+pub mod capability;
+pub mod catalog;
+pub mod facts;
+mod keys;
+pub mod placeholder;
+pub mod probe;
+pub mod schema;
+pub mod selection;
+pub mod step;
+
+pub use build::build;
+pub use catalog::Catalog;
+pub use facts::NodeFacts;
+pub use schema::{CatalogError, Profile, StepSpec};
+pub use selection::{Selection, SelectionError, Since, StepPattern};
+pub use step::{Action, Bounds, Encoding, NodePlan, Phase, PlannedStep, Run, StepId, What};

@@ -1,0 +1,2 @@
+# One argument a line (argument: pid).
+tr '\000' '\n' <"/proc/$1/cmdline"
