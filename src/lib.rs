@@ -5,3 +5,5 @@ mod wording;
 
 pub mod inventory;
 pub mod plan;
+pub mod evidence;
+pub mod event;
