@@ -8,3 +8,4 @@ pub mod plan;
 pub mod evidence;
 pub mod event;
 pub mod session;
+pub mod bundle;
