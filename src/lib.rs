@@ -9,3 +9,4 @@ pub mod evidence;
 pub mod event;
 pub mod session;
 pub mod bundle;
+pub mod collect;

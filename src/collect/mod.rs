@@ -1,0 +1,20 @@
+//! The engine: bounded fan-out over targets, one node's life from connect to seal, one step
+//! within its bounds. Displays nothing, reads no flags; everything it has to say is an event.
+
+mod ending;
+mod fleet;
+mod keeper;
+mod node;
+mod phase;
+mod planned;
+mod probe;
+mod shutdown;
+mod step;
+mod stop;
+mod sudo_password;
+
+pub use fleet::{RunError, RunOptions, RunOutcome, run};
+pub use node::RunIdentity;
+pub use planned::{PlannedNode, plan_node};
+pub use shutdown::Shutdown;
+pub use sudo_password::SudoPassword;
