@@ -10,3 +10,5 @@ pub mod event;
 pub mod session;
 pub mod bundle;
 pub mod collect;
+pub mod progress;
+pub mod report;

@@ -1,0 +1,178 @@
+//! SUMMARY.md: the summary to paste into an incident. Whatever may stem from a node stands in a
+//! code span, where neither markup, HTML, links nor mentions work.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::event::{NodeResult, NodeSummary};
+use crate::inventory::NodeName;
+use crate::wording::{bytes, count, duration, path, safe};
+
+use super::RunSummary;
+use super::groups;
+use super::words::{result, tally, unclean, why};
+
+/// Steps listed per node; the manifest has all of them.
+const STEPS_LISTED: usize = 50;
+/// Nodes with evidence missing that are told of one by one.
+const NODES_LISTED: usize = 200;
+
+/// Returns SUMMARY.md.
+#[must_use]
+pub fn render(nodes: &[NodeSummary], ctx: &RunSummary) -> String {
+    let mut out = Lines(String::new());
+    out.line(&format!("# Evidence of run {}", code(&ctx.run_id)));
+    out.line("");
+    if let Some(started) = ctx.started {
+        out.line(&format!("- began: {} UTC", started.strftime("%Y-%m-%d %H:%M:%S")));
+    }
+    out.line(&format!("- took: {}", duration(ctx.took)));
+    out.line(&format!("- {}", tally(nodes)));
+    let size = nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.bundle_bytes));
+    let bundles = nodes.iter().filter(|n| n.bundle.is_some()).count();
+    out.line(&format!("- bundles: {}, {}, in {}", count(bundles, "file"), bytes(size), code_path(&ctx.out)));
+    if ctx.interrupted {
+        out.line("- **interrupted**: what had arrived until then is in the bundles");
+    }
+    for note in &ctx.notes {
+        out.line(&format!("- note: {}", code(note)));
+    }
+    out.line(&format!("- exit code **{}**: {}", ctx.exit_code, safe(&ctx.exit_meaning)));
+    table(&mut out, nodes, ctx);
+    missing(&mut out, nodes, ctx);
+    unreached(&mut out, nodes, ctx);
+    let waiting = groups::with(nodes, NodeResult::NotStarted);
+    if let Some(first) = waiting.first() {
+        out.heading("Not started");
+        out.line(&format!("- {}: {}", names(ctx, &groups::names(&waiting)), code(&why(first))));
+    }
+    out.0
+}
+
+struct Lines(String);
+
+impl Lines {
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text);
+        self.0.push('\n');
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.line("");
+        self.line(&format!("## {text}"));
+        self.line("");
+    }
+}
+
+/// Returns a text that may stem from a node as a code span that it cannot end.
+fn code(text: &str) -> String {
+    span(&safe(text))
+}
+
+fn code_path(p: &Path) -> String {
+    span(&path(p))
+}
+
+fn span(text: &str) -> String {
+    let text = text.replace('`', "'");
+    let text = text.trim();
+    if text.is_empty() { "-".to_owned() } else { format!("`{text}`") }
+}
+
+/// Returns names folded, as a code span; names hold nothing that could end it.
+fn names(ctx: &RunSummary, names: &[NodeName]) -> String {
+    format!("`{}`", (ctx.fold)(names))
+}
+
+/// Returns a path for a cell of a table, where a pipe ends the cell even within a code span.
+fn path_cell(p: &Path) -> String {
+    // A backslash before the pipe would undo the escape.
+    span(&path(p).replace('\\', "/")).replace('|', "\\|")
+}
+
+fn table(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+    if nodes.is_empty() {
+        return;
+    }
+    out.heading("Nodes");
+    out.line("| node | result | complete | absent | timed-out | failed | truncated | lost | bytes | time | bundle |");
+    out.line("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|");
+    let rows = groups::rows(nodes);
+    for row in &rows {
+        let s = &row.steps;
+        let steps = [s.complete, s.absent, s.timed_out, s.failed, s.truncated, s.lost];
+        let ran = !matches!(row.result, NodeResult::Unreached | NodeResult::NotStarted);
+        let steps: Vec<String> =
+            steps.iter().map(|n| if ran || *n > 0 { n.to_string() } else { "-".to_owned() }).collect();
+        let mut bundles = row.nodes.iter().filter_map(|n| n.bundle.as_deref());
+        let bundle = match (bundles.next(), bundles.count()) {
+            (None, _) => "-".to_owned(),
+            (Some(one), 0) => path_cell(one.strip_prefix(&ctx.out).unwrap_or(one)),
+            (Some(_), more) => count(more + 1, "file"),
+        };
+        out.line(&format!(
+            "| {} | {} | {} | {} | {} | {bundle} |",
+            names(ctx, &row.names()),
+            result(row.result),
+            steps.join(" | "),
+            if bundle == "-" { "-".to_owned() } else { bytes(row.bytes()) },
+            if row.result == NodeResult::NotStarted { "-".to_owned() } else { slowest(row) },
+        ));
+    }
+    if rows.iter().any(|r| r.nodes.len() > 1) {
+        out.line("");
+        out.line("Rows of several nodes: steps of each, bytes together, time of the slowest.");
+    }
+}
+
+fn slowest(row: &groups::Row<'_>) -> String {
+    duration(Duration::from_millis(row.slowest_ms()))
+}
+
+fn missing(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+    let partial = groups::with(nodes, NodeResult::Partial);
+    if partial.is_empty() {
+        return;
+    }
+    out.heading("Evidence missing");
+    for node in partial.iter().take(NODES_LISTED) {
+        let steps = unclean(&node.steps);
+        let why = why(node);
+        let steps = if steps.is_empty() || steps == why { String::new() } else { format!(" ({steps})") };
+        out.line(&format!("- {}: {}{steps}", code(node.node.as_str()), code(&why)));
+        if node.sha256.is_none() {
+            out.line("  - the bundle was not sealed");
+        }
+        for step in node.missing.iter().take(STEPS_LISTED) {
+            out.line(&format!("  - {}", code(step)));
+        }
+        let more = node.missing.len().saturating_sub(STEPS_LISTED);
+        if more > 0 {
+            out.line(&format!("  - and {} more: see `manifest.json` in its bundle", count(more, "step")));
+        }
+        if let Some(hint) = &node.hint {
+            out.line(&format!("  - next: {}", code(hint)));
+        }
+    }
+    let rest = partial.get(NODES_LISTED..).unwrap_or_default();
+    if !rest.is_empty() {
+        out.line(&format!("- and {} more: {}", count(rest.len(), "node"), names(ctx, &groups::names(rest))));
+    }
+}
+
+fn unreached(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+    let groups = groups::unreached(nodes);
+    if groups.is_empty() {
+        return;
+    }
+    out.heading("Not reached");
+    for (class, nodes) in groups {
+        out.line(&format!("- {}: {}", code(&class), names(ctx, &groups::names(&nodes))));
+        if let Some(first) = nodes.first() {
+            out.line(&format!("  - {}: {}", code(first.node.as_str()), code(&why(first))));
+            if let Some(hint) = &first.hint {
+                out.line(&format!("  - next: {}", code(hint)));
+            }
+        }
+    }
+}

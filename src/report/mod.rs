@@ -1,0 +1,40 @@
+//! What the run yielded, told at its end: the table on the terminal and SUMMARY.md. Says exactly
+//! what the node summaries hold, never more. Called by the cli; prints and writes nothing itself.
+
+mod groups;
+pub mod markdown;
+pub mod summary;
+mod table;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::inventory::NodeName;
+
+/// The run as a whole, beside its nodes.
+#[derive(Debug, Clone)]
+pub struct RunSummary {
+    /// Run id, as in every manifest.
+    pub run_id: String,
+    /// Directory of the bundles.
+    pub out: PathBuf,
+    /// When the run began, if it is to be told.
+    pub started: Option<Timestamp>,
+    /// Whole time.
+    pub took: Duration,
+    /// The exit code the program is about to end with.
+    pub exit_code: u8,
+    /// What that code means, a few words without a full stop.
+    pub exit_meaning: String,
+    /// The operator asked to stop.
+    pub interrupted: bool,
+    /// Sentences about the run to be told with it (clock offsets, policy, an incomplete run.log).
+    pub notes: Vec<String>,
+    /// Folds names: `worker-00[1-4,7]`.
+    pub fold: fn(&[NodeName]) -> String,
+}

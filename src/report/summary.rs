@@ -1,0 +1,350 @@
+//! The table at the end of a run, for a terminal or a mail: what was got per node, what is missing
+//! and what to try next, what was not reached, and what the exit code means.
+
+use std::time::Duration;
+
+use crate::event::{NodeResult, NodeSummary};
+use crate::wording::{bytes, columns, count, cut, duration, path, safe, wrap};
+
+use super::RunSummary;
+use super::groups::{self, Row};
+use super::table::{Column, Table};
+use super::words::{claim, result, tally, unclean, why};
+
+/// Steps listed per node; the manifest has all of them.
+const STEPS_LISTED: usize = 6;
+/// Nodes with evidence missing that are told of one by one.
+const NODES_LISTED: usize = 30;
+/// Columns the table takes beside folded names; what is left is theirs, longer ones stand below it.
+const BESIDE_NAMES: usize = 62;
+
+const BOLD: &str = "\u{1b}[1m";
+const GREEN: &str = "\u{1b}[32m";
+const YELLOW: &str = "\u{1b}[33m";
+const RED: &str = "\u{1b}[31m";
+const RESET: &str = "\u{1b}[0m";
+
+/// Returns the summary as text ending in a line break, no line wider than `width` columns (40 at
+/// least) but for paths, which stay whole so that they can be copied.
+#[must_use]
+pub fn render(nodes: &[NodeSummary], ctx: &RunSummary, width: usize, color: bool) -> String {
+    let mut page = Page { out: String::new(), width: width.max(40), color };
+    table(&mut page, nodes, ctx);
+    missing(&mut page, &groups::with(nodes, NodeResult::Partial), ctx);
+    unreached(&mut page, nodes, ctx);
+    not_started(&mut page, &groups::with(nodes, NodeResult::NotStarted), ctx);
+    end(&mut page, nodes, ctx);
+    page.out
+}
+
+/// Text under way.
+struct Page {
+    out: String,
+    width: usize,
+    color: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.out.push('\n');
+    }
+
+    fn paint(&self, text: &str, style: &str) -> String {
+        if self.color && !style.is_empty() { format!("{style}{text}{RESET}") } else { text.to_owned() }
+    }
+
+    fn heading(&mut self, text: &str) {
+        let text = self.paint(text, BOLD);
+        self.line("");
+        self.line(&text);
+    }
+
+    /// Wraps a text behind a label; further lines stand under the first.
+    fn item(&mut self, indent: usize, label: &str, text: &str) {
+        let label_width = columns(label);
+        if indent + label_width > self.width / 2 {
+            // A label as long as a line stands for itself, with its text below.
+            for part in wrap(label, self.width.saturating_sub(indent)) {
+                self.line(&format!("{}{part}", " ".repeat(indent)));
+            }
+            for part in wrap(text, self.width.saturating_sub(indent + 4)) {
+                self.line(&format!("{}{part}", " ".repeat(indent + 4)));
+            }
+            return;
+        }
+        let room = self.width.saturating_sub(indent + label_width);
+        let mut label = label.to_owned();
+        for part in wrap(text, room) {
+            self.line(format!("{}{label}{part}", " ".repeat(indent)).trim_end());
+            label = " ".repeat(label_width);
+        }
+    }
+
+    /// Prints a path on a line of its own if it does not fit behind its label; never cut.
+    fn path(&mut self, indent: usize, label: &str, path: &str) {
+        self.line(&format!("{}{label}{path}", " ".repeat(indent)));
+    }
+}
+
+fn style(r: NodeResult) -> &'static str {
+    match r {
+        NodeResult::Complete => GREEN,
+        NodeResult::Partial => YELLOW,
+        NodeResult::Unreached => RED,
+        NodeResult::NotStarted => "",
+    }
+}
+
+fn table(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
+    if nodes.is_empty() {
+        return;
+    }
+    let rows = groups::rows(nodes);
+    let truncated = nodes.iter().any(|n| n.steps.truncated > 0);
+    let lost = nodes.iter().any(|n| n.steps.lost > 0);
+    let skipped = nodes.iter().any(|n| n.steps.skipped > 0);
+    let left = |title, rank| Column { title, right: false, rank };
+    let right = |title, rank| Column { title, right: true, rank };
+    let mut columns = vec![
+        left("node", 0),
+        left("result", 0),
+        right("complete", 2),
+        right("absent", 3),
+        right("timed-out", 1),
+        right("failed", 1),
+    ];
+    columns.extend(truncated.then(|| right("truncated", 4)));
+    columns.extend(lost.then(|| right("lost", 4)));
+    columns.extend(skipped.then(|| right("skipped", 7)));
+    columns.extend([right("bytes", 5), right("time", 6), left("bundle", 8)]);
+    let mut long_names = Vec::new();
+    let cells = rows.iter().map(|row| {
+        let ran = !matches!(row.result, NodeResult::Unreached | NodeResult::NotStarted);
+        let number = |n: usize| if ran || n > 0 { n.to_string() } else { "-".to_owned() };
+        let s = &row.steps;
+        let mut cells = vec![label(row, ctx, page.width, &mut long_names), result(row.result).to_owned()];
+        cells.extend([s.complete, s.absent, s.timed_out, s.failed].map(number));
+        cells.extend(truncated.then(|| number(s.truncated)));
+        cells.extend(lost.then(|| number(s.lost)));
+        cells.extend(skipped.then(|| number(s.skipped)));
+        cells.push(if row.nodes.iter().any(|n| n.bundle.is_some()) { bytes(row.bytes()) } else { "-".to_owned() });
+        let slowest = duration(Duration::from_millis(row.slowest_ms()));
+        cells.push(if row.result == NodeResult::NotStarted { "-".to_owned() } else { slowest });
+        cells.push(bundle_cell(row, ctx));
+        cells
+    });
+    let table = Table { columns, rows: cells.collect() };
+    let rendered = table.render(page.width);
+    let mut lines = rendered.lines.into_iter();
+    if let Some(head) = lines.next() {
+        let head = page.paint(&head, BOLD);
+        page.line(&head);
+    }
+    for (line, row) in lines.zip(&rows) {
+        let word = result(row.result);
+        // Only the first occurrence behind the name: a node may be called "complete-1".
+        let painted = match line.split_once("  ") {
+            Some((name, rest)) if page.color => {
+                format!("{name}  {}", rest.replacen(word, &page.paint(word, style(row.result)), 1))
+            }
+            _ => line,
+        };
+        page.line(&painted);
+    }
+    if rows.iter().any(|r| r.nodes.len() > 1) {
+        page.item(0, "", "Rows of several nodes: steps of each, bytes together, time of the slowest.");
+    }
+    for (label, names) in long_names {
+        page.item(2, &format!("{label}: "), &names);
+    }
+    let left_out: Vec<&str> = rendered.left_out.iter().copied().filter(|t| *t != "bundle").collect();
+    if !left_out.is_empty() {
+        page.item(0, "", &format!("No room for: {}.", left_out.join(", ")));
+    }
+    if rendered.left_out.contains(&"bundle") {
+        bundles(page, nodes, ctx);
+    }
+}
+
+fn label(row: &Row<'_>, ctx: &RunSummary, width: usize, long: &mut Vec<(String, String)>) -> String {
+    let room = width.saturating_sub(BESIDE_NAMES).clamp(12, 40);
+    let names = if row.nodes.len() == 1 {
+        row.nodes.first().map(|n| n.node.to_string()).unwrap_or_default()
+    } else {
+        (ctx.fold)(&row.names())
+    };
+    if row.nodes.len() == 1 || columns(&names) <= room {
+        return names;
+    }
+    let label = format!("{} ({})", count(row.nodes.len(), "node"), long.len() + 1);
+    long.push((label.clone(), names));
+    label
+}
+
+/// Returns the bundle's name within the run's directory, or its path if it is elsewhere.
+fn bundle_cell(row: &Row<'_>, ctx: &RunSummary) -> String {
+    let mut bundles = row.nodes.iter().filter_map(|n| n.bundle.as_deref());
+    match (bundles.next(), bundles.count()) {
+        (None, _) => "-".to_owned(),
+        (Some(one), 0) => path(one.strip_prefix(&ctx.out).unwrap_or(one)),
+        (Some(_), more) => count(more + 1, "bundle"),
+    }
+}
+
+/// Tells where the bundles are when the table has no room for it: folded where names allow it.
+fn bundles(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
+    let usual = |n: &NodeSummary| n.bundle.as_deref() == Some(&*ctx.out.join(format!("{}.tar.zst", n.node)));
+    let regular: Vec<_> = nodes.iter().filter(|n| usual(n)).map(|n| n.node.clone()).collect();
+    page.line("");
+    if !regular.is_empty() {
+        let folded = (ctx.fold)(&regular);
+        // Several patterns cannot stand before one ".tar.zst".
+        let name = if is_one_pattern(&folded) { folded } else { "NODE".to_owned() };
+        page.path(0, "bundles: ", &path(&ctx.out.join(format!("{name}.tar.zst"))));
+    }
+    for node in nodes.iter().filter(|n| !usual(n)) {
+        if let Some(bundle) = &node.bundle {
+            page.path(0, &format!("{}: ", node.node), &path(bundle));
+        }
+    }
+}
+
+/// Returns whether folded names hold no comma but within brackets.
+fn is_one_pattern(folded: &str) -> bool {
+    let mut depth = 0_usize;
+    for c in folded.chars() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+fn missing(page: &mut Page, partial: &[&NodeSummary], ctx: &RunSummary) {
+    if partial.is_empty() {
+        return;
+    }
+    page.heading("Evidence missing");
+    for node in partial.iter().take(NODES_LISTED) {
+        let mut head = why(node);
+        let steps = unclean(&node.steps);
+        if !steps.is_empty() && steps != head {
+            head = format!("{head} ({steps})");
+        }
+        if head.is_empty() {
+            "some of it could not be read".clone_into(&mut head);
+        }
+        page.item(2, &format!("{}: ", node.node), &head);
+        if node.result == NodeResult::Complete {
+            page.item(4, "", "It was reported as complete, which its figures do not bear out.");
+        }
+        for step in node.missing.iter().take(STEPS_LISTED) {
+            page.item(4, "- ", &safe(step));
+        }
+        let more = node.missing.len().saturating_sub(STEPS_LISTED);
+        if more > 0 {
+            page.item(4, "- ", &format!("and {} more: see manifest.json in its bundle", count(more, "step")));
+        }
+        if let Some(bundle) = &node.bundle {
+            let label = if node.sha256.is_some() { "bundle: " } else { "bundle, not sealed: " };
+            page.path(4, label, &path(bundle));
+        }
+        next(page, node);
+    }
+    let rest = partial.get(NODES_LISTED..).unwrap_or_default();
+    if !rest.is_empty() {
+        page.item(2, "", &format!("and {} more: {}", count(rest.len(), "node"), (ctx.fold)(&groups::names(rest))));
+    }
+}
+
+fn next(page: &mut Page, node: &NodeSummary) {
+    if let Some(hint) = &node.hint {
+        page.item(4, "next: ", &safe(hint));
+    }
+}
+
+fn unreached(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
+    let groups = groups::unreached(nodes);
+    if groups.is_empty() {
+        return;
+    }
+    page.heading("Not reached");
+    for (class, nodes) in groups {
+        let class = cut(&class, 30);
+        page.item(2, &format!("{class}: "), &(ctx.fold)(&groups::names(&nodes)));
+        if let Some(first) = nodes.first() {
+            let why = why(first);
+            let label = match nodes.len() {
+                1 => String::new(),
+                _ if why.contains(first.node.as_str()) => "for example: ".to_owned(),
+                _ => format!("for example {}: ", first.node),
+            };
+            page.item(4, &label, &why);
+            next(page, first);
+        }
+        for node in nodes.iter().filter(|n| n.bundle.is_some()).take(NODES_LISTED) {
+            if let Some(bundle) = &node.bundle {
+                page.path(4, "bundle: ", &path(bundle));
+            }
+        }
+    }
+}
+
+fn not_started(page: &mut Page, nodes: &[&NodeSummary], ctx: &RunSummary) {
+    if nodes.is_empty() {
+        return;
+    }
+    page.heading("Not started");
+    page.item(2, "", &(ctx.fold)(&groups::names(nodes)));
+    if let Some(first) = nodes.first() {
+        let same = nodes.iter().all(|n| n.reason == first.reason);
+        let label = if same { String::new() } else { format!("for example {}: ", first.node) };
+        page.item(4, &label, &why(first));
+    }
+}
+
+fn end(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
+    page.line("");
+    for note in &ctx.notes {
+        page.item(0, "note: ", &safe(note));
+    }
+    if ctx.interrupted {
+        page.item(0, "", "Interrupted: what had arrived until then is in the bundles.");
+    }
+    let bundles = nodes.iter().filter(|n| n.bundle.is_some()).count();
+    let size = nodes.iter().fold(0_u64, |sum, n| sum.saturating_add(n.bundle_bytes));
+    let size = format!("{} in {}", bytes(size), count(bundles, "bundle"));
+    page.item(0, "", &format!("{}; {size}; took {}", tally(nodes), duration(ctx.took)));
+    page.path(0, "run: ", &safe(&ctx.run_id));
+    page.path(0, "directory: ", &path(&ctx.out));
+    let all_well = ctx.exit_code == 0 && nodes.iter().all(|n| claim(n) == NodeResult::Complete);
+    let text = format!("exit code {}: {}", ctx.exit_code, safe(&ctx.exit_meaning));
+    let lines = wrap(&text, page.width);
+    for line in lines {
+        let painted = page.paint(&line, if all_well { GREEN } else { YELLOW });
+        page.line(&painted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one_pattern;
+
+    #[test]
+    fn only_one_pattern_can_stand_in_a_path() {
+        for (folded, want) in [
+            ("worker-001", true),
+            ("worker-00[1-4,7]", true),
+            ("worker-[001-120]n[1,2]", true),
+            ("a,b", false),
+            ("worker-[1-4],db", false),
+            ("a,b-[1-2]", false),
+        ] {
+            assert_eq!(is_one_pattern(folded), want, "{folded}");
+        }
+    }
+}
