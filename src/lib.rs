@@ -1,4 +1,13 @@
 //! plegcollect: agentless evidence collector for Kubernetes nodes.
+//!
+//! The flow, which is also the order of the modules: flags select targets from
+//! the [`inventory`]; the engine in [`collect`] opens one [`session`] per target
+//! under a limit; a probe yields facts; facts and selection make the node
+//! [`plan`]; every step's evidence streams through redaction and spool into the
+//! node's [`bundle`]; the manifest seals it; [`event`]s feed the [`progress`]
+//! display all along; [`report`] tells at the end what was got and what was not.
+//!
+//! Imports go one way only; `tests/layering.rs` holds the table.
 
 pub mod printable;
 mod wording;
@@ -12,3 +21,4 @@ pub mod bundle;
 pub mod collect;
 pub mod progress;
 pub mod report;
+pub mod cli;

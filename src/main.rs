@@ -1,3 +1,7 @@
-//! The `plegcollect` program.
+//! The `plegcollect` program: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plegcollect::cli::run()
+}

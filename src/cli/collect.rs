@@ -1,0 +1,313 @@
+//! `plegcollect --nodes …`: the main command. Resolves flags into a run, starts display and
+//! signals, and turns the outcome into summary, `SUMMARY.md`, `run.json` and exit code.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::PARALLEL_AT_MOST;
+use super::error::AppError;
+use super::exit::{self, Circumstances};
+use super::output;
+use super::step_args::StepArgs;
+use super::target_args::TargetArgs;
+use crate::bundle::{BundleError, BundleOptions, RedactConfig, RedactRule, Redactor, RunDir, RunRecord, atomic};
+use crate::collect::{self, RunIdentity, RunOptions, Shutdown, SudoPassword};
+use crate::event::EventKind;
+use crate::inventory::{Inventory, fold};
+use crate::progress::{self, DisplayMode, DisplayOptions, LogWriter};
+use crate::report::{self, RunSummary};
+
+/// Collect evidence from nodes
+#[derive(Debug, Args)]
+pub(crate) struct CollectArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    steps: StepArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// How the run goes, and where its results go
+#[derive(Debug, Args, Default)]
+#[command(next_help_heading = "Run")]
+struct RunArgs {
+    /// Directory in which the run's own directory is made
+    #[arg(short, long, value_name = "DIR", default_value = ".", env = "PLEGCOLLECT_OUT")]
+    out: PathBuf,
+    /// Name of the incident, for the run directory and the summary
+    #[arg(long, value_name = "NAME")]
+    incident: Option<String>,
+    /// Nodes worked on at a time [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    parallel: Option<u16>,
+    /// Time one node may take [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
+    node_deadline: Option<Duration>,
+    /// Time the whole run may take; nodes not begun by then are not started [default: no bound]
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
+    run_deadline: Option<Duration>,
+    /// Evidence kept per node at most, such as 500MB [default: 2GB]
+    #[arg(long, value_name = "SIZE")]
+    max_node_bytes: Option<ByteSize>,
+    /// Change nothing on any node; this version never does, the flag is accepted for scripts
+    #[arg(long)]
+    read_only: bool,
+    /// Events on standard output, in a form for machines, instead of the summary
+    #[arg(long, value_enum, value_name = "FORM")]
+    events: Option<EventForm>,
+    /// A line for every step instead of bars
+    #[arg(short, long)]
+    verbose: bool,
+    /// Only warnings and failures (cron)
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+/// Shorter times are slips, and no node answers within them.
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|e| format!("{e} (write 90s, 5m or 1h)"))?;
+    if time < Duration::from_secs(1) { Err("it must be 1 second at least".to_owned()) } else { Ok(time) }
+}
+
+/// Form of `--events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EventForm {
+    /// One JSON object a line
+    Json,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
+    if args.target.nodes.is_empty() {
+        return Err(
+            AppError::usage("no nodes given").hint("name them, for example: plegcollect --nodes 'worker-00[1-9]'")
+        );
+    }
+    let clock = Instant::now();
+    let selected = args.target.select().await?;
+    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref())?;
+    let redactor = redactor(selected.inventory.as_ref())?;
+    let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
+    let limits = selected.inventory.as_ref().map(|i| i.limits.clone()).unwrap_or_default();
+    let bundle = BundleOptions {
+        max_bundle_bytes: args
+            .run
+            .max_node_bytes
+            .map(|b| b.as_u64())
+            .or(limits.max_node_bytes)
+            .unwrap_or(2_000_000_000),
+        ..BundleOptions::new(Arc::clone(&redactor))
+    };
+
+    let started = Timestamp::now();
+    let run_dir = RunDir::create(&args.run.out, started, args.run.incident.as_deref())
+        .map_err(|e| unusable_output(&args.run.out, &e))?;
+    let identity =
+        RunIdentity { run_id: run_dir.run_id.clone(), command_line: command_line(&redactor), operator: operator() };
+    let mut record = RunRecord::new(&run_dir.run_id, started);
+    record.incident.clone_from(&args.run.incident);
+    record.operator.clone_from(&identity.operator);
+    record.args.clone_from(&identity.command_line);
+    record.planned_nodes = selected.targets.len();
+    record.warnings.clone_from(&selected.warnings);
+
+    let mode = DisplayMode::choose(
+        std::io::stderr().is_terminal(),
+        args.run.events == Some(EventForm::Json),
+        args.run.verbose,
+        args.run.quiet,
+    );
+    let log = LogWriter::new();
+    super::logging::install(log.clone(), args.run.verbose);
+    let (events, display) = progress::start(
+        mode,
+        DisplayOptions {
+            color: color_on_stderr(),
+            verbose: args.run.verbose,
+            run_log: Some(run_dir.path.join("run.log")),
+            log,
+        },
+    );
+    for warning in &selected.warnings {
+        events.send(EventKind::Warning { node: None, text: warning.clone() }).await;
+    }
+
+    let parallel = args.run.parallel.map(usize::from).or(limits.parallel).unwrap_or(64).min(PARALLEL_AT_MOST.into());
+    let parallel = match nodes_for_open_files() {
+        Some(most) if most < parallel.min(selected.targets.len()) => {
+            let text =
+                format!("the limit of open files allows {most} nodes at a time, not {parallel}: raise ulimit -n");
+            record.warnings.push(text.clone());
+            events.send(EventKind::Warning { node: None, text }).await;
+            most
+        }
+        _ => parallel,
+    };
+    let connector = args.target.connector(limits.connect_attempts.unwrap_or(3));
+    let shutdown = Shutdown::new();
+    let signals =
+        shutdown.signals().map_err(|e| AppError::new(exit::INTERNAL, format!("cannot listen for signals: {e}")))?;
+    let options = RunOptions {
+        targets: selected.targets,
+        catalog,
+        selection,
+        parallel,
+        node_deadline: args.run.node_deadline.or(limits.node_deadline).unwrap_or(Duration::from_secs(300)),
+        run_deadline: args.run.run_deadline.or(limits.run_deadline),
+        bundle,
+        max_run_bytes: limits.max_run_bytes,
+        sudo_password: password,
+        run: identity,
+    };
+
+    let outcome = {
+        let body = collect::run(options, Arc::clone(&connector), &run_dir, &mut record, &events, &shutdown);
+        tokio::pin!(body);
+        tokio::pin!(signals);
+        let told = announce(&shutdown, &events);
+        tokio::pin!(told);
+        loop {
+            tokio::select! {
+                outcome = &mut body => break Some(outcome.map_err(|e| AppError::from_chain(exit::SETUP, &e))?),
+                () = &mut signals => {}
+                () = &mut told, if !shutdown.stop_now().is_cancelled() => {}
+                () = shutdown.stop_now().cancelled() => break None,
+            }
+        }
+    };
+    let Some(outcome) = outcome else {
+        // Stop at once: bundles stay .partial, each readable up to its last finished step.
+        let open = record.planned_nodes.saturating_sub(record.nodes.len());
+        record.warnings.push(format!("stopped at once: {open} of the nodes were not finished and are not listed"));
+        record.finished = Some(Timestamp::now());
+        record.exit_code = Some(exit::INTERRUPTED);
+        drop(record.save(&run_dir.path));
+        drop(events);
+        drop(tokio::time::timeout(Duration::from_millis(500), display.finish()).await);
+        return Err(AppError::new(
+            exit::INTERRUPTED,
+            format!(
+                "stopped at once; unfinished bundles in {} end in .partial and are readable",
+                run_dir.path.display()
+            ),
+        ));
+    };
+    connector.close().await;
+
+    let circumstances = Circumstances { interrupted: shutdown.is_requested(), disk_failed: outcome.disk.is_some() };
+    let code = exit::of_run(&outcome.nodes, circumstances);
+    let took = clock.elapsed();
+    events.send(EventKind::RunFinished { exit_code: code, took }).await;
+    drop(events);
+    let shown = display.finish().await;
+
+    record.finished = Some(Timestamp::now());
+    record.exit_code = Some(code);
+    record.warnings.extend(shown.run_log_error);
+    let summary = RunSummary {
+        run_id: record.run_id.clone(),
+        out: run_dir.path.clone(),
+        started: Some(started),
+        took,
+        exit_code: code,
+        exit_meaning: exit::meaning(code).to_owned(),
+        interrupted: circumstances.interrupted,
+        notes: record.warnings.clone(),
+        fold,
+    };
+    let markdown = report::markdown::render(&outcome.nodes, &summary);
+    let written =
+        record.save(&run_dir.path).and_then(|()| atomic::write(&run_dir.path.join("SUMMARY.md"), markdown.as_bytes()));
+    if args.run.events.is_none() && !(args.run.quiet && code == exit::COMPLETE) {
+        let text = report::summary::render(&outcome.nodes, &summary, output::width(), output::color());
+        output::print(&text)
+            .map_err(|e| AppError::new(exit::INTERNAL, format!("cannot write to standard output: {e}")))?;
+    }
+    if let Some(error) = outcome.disk {
+        return Err(disk_error(&error, code));
+    }
+    written.map_err(|e| AppError::from_chain(code.max(exit::SETUP), &e))?;
+    Ok(code)
+}
+
+/// Says once that the operator's wish was heard.
+async fn announce(shutdown: &Shutdown, events: &crate::event::EventSender) {
+    shutdown.wind_down().cancelled().await;
+    events.send(EventKind::Interrupted { again: false }).await;
+    shutdown.stop_now().cancelled().await;
+    events.send(EventKind::Interrupted { again: true }).await;
+}
+
+fn disk_error(error: &BundleError, code: u8) -> AppError {
+    AppError::from_chain(code, error)
+        .hint("everything written so far is intact; free space there, or choose another directory with --out")
+}
+
+fn unusable_output(out: &Path, error: &BundleError) -> AppError {
+    AppError::from_chain(exit::SETUP, error)
+        .hint(format!("choose a directory you may write to with --out (now: {})", out.display()))
+}
+
+/// Returns the redactor with the inventory's rules.
+pub(super) fn redactor(inventory: Option<&Inventory>) -> Result<Arc<Redactor>, AppError> {
+    let config = inventory.map_or_else(RedactConfig::default, |inventory| RedactConfig {
+        literals: inventory.redact.literals.clone(),
+        rules: inventory
+            .redact
+            .rules
+            .iter()
+            .map(|rule| RedactRule {
+                name: rule.name.clone(),
+                pattern: rule.pattern.clone(),
+                replace: rule.replace.clone(),
+            })
+            .collect(),
+        disable: inventory.redact.disable.clone(),
+    });
+    Redactor::new(&config).map(Arc::new).map_err(|e| AppError::from_chain(exit::SETUP, &e))
+}
+
+/// The command line as it may be kept in bundles.
+fn command_line(redactor: &Redactor) -> Vec<String> {
+    std::env::args_os().map(|word| redactor.text(&word.to_string_lossy())).collect()
+}
+
+/// `user@host`, as far as the environment tells.
+fn operator() -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let user = user.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    crate::printable::printable(&format!("{user}@{host}"), 200)
+}
+
+fn color_on_stderr() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Open files of the program itself, with what libraries open now and then.
+const OPEN_FILES: u64 = 40;
+/// And of a node: socket, bundle, spools of some steps with large outputs.
+const OPEN_FILES_PER_NODE: u64 = 12;
+
+/// Raises the limit of open files to what is allowed, and returns how many nodes at a time it is good for.
+/// Beyond it bundles cannot be created, and the run would take that for a disk that fails.
+fn nodes_for_open_files() -> Option<usize> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let lower = limit.current;
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        limit.current = limit.maximum;
+        if setrlimit(Resource::Nofile, limit).is_err() {
+            limit.current = lower;
+        }
+    }
+    let nodes = limit.current?.saturating_sub(OPEN_FILES) / OPEN_FILES_PER_NODE;
+    Some(usize::try_from(nodes).unwrap_or(usize::MAX).max(1))
+}

@@ -1,0 +1,127 @@
+//! Flags in, exit code out: the only module that knows clap, prints errors and picks exit codes.
+//! One file per command.
+
+mod collect;
+mod docs;
+mod error;
+mod exit;
+mod logging;
+mod nodes;
+mod output;
+mod plan;
+mod show;
+mod step_args;
+mod target_args;
+mod test_progress;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::collect::CollectArgs;
+use self::error::AppError;
+
+/// Collect evidence from Kubernetes nodes over SSH, restarting nothing
+///
+/// Reaches every selected node over plain SSH, runs bounded read-only commands, and leaves one
+/// sealed, compressed, verifiable bundle per node, with a summary and an honest exit code.
+#[derive(Debug, Parser)]
+#[command(name = "plegcollect", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 all complete, 1 internal error, 2 usage, 3 setup (inventory, output path), \
+10 some evidence missing, 11 some nodes not reached, 12 none reached, 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    collect: CollectArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Collect evidence (the default command)
+    Collect(Box<CollectArgs>),
+    /// Show which nodes a selection means, and the way to each
+    Nodes(Box<nodes::NodesArgs>),
+    /// Show exactly what would run on each node
+    Plan(Box<plan::PlanArgs>),
+    /// Check every hash in a bundle or a run directory
+    Verify(verify::VerifyArgs),
+    /// List a bundle's files, or print one of them
+    Show(show::ShowArgs),
+    /// Print shell completions
+    Completions(docs::CompletionsArgs),
+    /// Print the man page
+    Man,
+    /// Replay a made-up run on the display
+    #[command(hide = true)]
+    TestProgress(test_progress::TestProgressArgs),
+}
+
+/// Nodes in flight at most (`--parallel`, `limits.parallel`).
+const PARALLEL_AT_MOST: u16 = 1000;
+/// Threads for blocking work; they are started as they are needed.
+const BLOCKING_THREADS: usize = PARALLEL_AT_MOST as usize + 512;
+
+/// Runs the program with the process's own arguments and returns its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own exit codes are 0 for --help and 2 for usage errors, as ours.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::COMPLETE };
+            drop(error.print());
+            if let Some(hint) = hint(&error) {
+                error::hint(hint);
+            }
+            return ExitCode::from(code);
+        }
+    };
+    let code = match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    };
+    ExitCode::from(code)
+}
+
+/// What clap cannot know: names belong to --nodes, and flags behind the command.
+fn hint(error: &clap::Error) -> Option<&'static str> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let known = |name: &String| Cli::command().get_subcommands().any(|c| c.get_name() == name);
+    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::ArgumentConflict, Some(ContextValue::String(name))) if known(name) => {
+            Some("write the command first, then its flags: plegcollect nodes --nodes 'worker-00[1-9]'")
+        }
+        (ErrorKind::ArgumentConflict | ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument, _) => Some(
+            "nodes are named with --nodes, in quotes where the shell would expand them: plegcollect --nodes 'worker-00[1-9]'",
+        ),
+        _ => None,
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8, AppError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Each node in flight occupies one thread with its bundle. Without room beside them name
+        // lookups and signatures wait behind bundles, and whole fleets look dead.
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(|e| AppError::new(exit::INTERNAL, format!("cannot start the runtime: {e}")))?;
+    let code = runtime.block_on(async {
+        match cli.command {
+            None => collect::run(cli.collect).await,
+            Some(Command::Collect(args)) => collect::run(*args).await,
+            Some(Command::Nodes(args)) => nodes::run(*args).await,
+            Some(Command::Plan(args)) => plan::run(*args).await,
+            Some(Command::Verify(args)) => verify::run(&args),
+            Some(Command::Show(args)) => show::run(&args),
+            Some(Command::Completions(args)) => docs::completions(&args, Cli::command()),
+            Some(Command::Man) => docs::man(Cli::command()),
+            Some(Command::TestProgress(args)) => test_progress::run(args).await,
+        }
+    });
+    // A ProxyCommand or a stuck disk must not keep the process from ending.
+    runtime.shutdown_background();
+    code
+}

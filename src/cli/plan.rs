@@ -1,0 +1,222 @@
+//! `plegcollect plan`: exactly what would run on each node, from the same value the engine gets.
+//! Runs the probe on the nodes (read-only) and nothing else; `--sudoers` prints the lines needed.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{self, AppError};
+use super::step_args::StepArgs;
+use super::target_args::TargetArgs;
+use super::{exit, output};
+use crate::collect::{PlannedNode, SudoPassword, plan_node};
+use crate::inventory::fold;
+use crate::plan::facts::Rights;
+use crate::plan::{Action, Encoding, NodePlan, Phase, What};
+use crate::printable::printable;
+use crate::session::SessionError;
+use crate::session::command::{self, CommandSpec};
+
+/// Show exactly what would run on each node
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    steps: StepArgs,
+    /// Print the sudoers lines the login user needs for it
+    #[arg(long, conflicts_with = "json")]
+    sudoers: bool,
+    /// Print them for this user instead of the login user
+    #[arg(long, value_name = "USER", requires = "sudoers")]
+    for_user: Option<String>,
+    /// Print the text of scripts, too
+    #[arg(long, conflicts_with_all = ["sudoers", "json"])]
+    scripts: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Nodes asked at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    parallel: u16,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
+    if args.target.nodes.is_empty() {
+        return Err(
+            AppError::usage("no nodes given").hint("name them, for example: plegcollect plan --nodes 'worker-00[1-9]'")
+        );
+    }
+    let selected = args.target.select().await?;
+    for warning in &selected.warnings {
+        error::warn(warning);
+    }
+    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref())?;
+    let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
+    let connector = args.target.connector(1);
+    let cancel = CancellationToken::new();
+    let (connector, catalog, selection, password, cancel) =
+        (connector.as_ref(), &catalog, &selection, password.as_ref(), &cancel);
+    let planning = futures::stream::iter(&selected.targets)
+        .map(|target| async move {
+            let planned = tokio::time::timeout(
+                Duration::from_secs(60),
+                plan_node(connector, target, catalog, selection, password, cancel),
+            )
+            .await;
+            (
+                target,
+                planned.unwrap_or_else(|_| {
+                    Err(SessionError::new(crate::session::FailureKind::Deadline, "no plan within 60 s"))
+                }),
+            )
+        })
+        .buffered(usize::from(args.parallel))
+        .collect::<Vec<_>>();
+    let planned = tokio::select! {
+        planned = planning => planned,
+        signal = tokio::signal::ctrl_c() => {
+            drop(signal);
+            return Err(AppError::new(exit::INTERRUPTED, "interrupted"));
+        }
+    };
+    connector.close().await;
+
+    let mut text = String::new();
+    let mut failed = 0;
+    // Nodes with the same plan are shown together; the pids in the arguments of scripts differ on every
+    // node and are not shown without --scripts.
+    let exact = args.scripts || args.json || args.sudoers;
+    let mut groups: Vec<(Vec<_>, PlannedNode)> = Vec::new();
+    for (target, result) in planned {
+        match result {
+            Ok(node) => match groups.iter_mut().find(|(_, other)| other.same_as(&node, exact)) {
+                Some((names, _)) => names.push(target.name.clone()),
+                None => groups.push((vec![target.name.clone()], node)),
+            },
+            Err(error) => {
+                failed += 1;
+                let mut told =
+                    AppError::new(exit::NODES_UNREACHED, format!("{}: no plan: {}", target.name, error.text));
+                if let Some(hint) = error.hint {
+                    told = told.hint(hint);
+                }
+                told.report();
+            }
+        }
+    }
+    let code = match (failed, groups.is_empty()) {
+        (0, _) => exit::COMPLETE,
+        (_, true) => exit::NONE_REACHED,
+        _ => exit::NODES_UNREACHED,
+    };
+    if args.sudoers {
+        let mut lines = BTreeSet::new();
+        for (_, node) in &groups {
+            let user = args.for_user.as_deref().unwrap_or(&node.user);
+            lines.extend(sudoers(node, user));
+        }
+        writeln!(text, "# What plegcollect runs as root, and nothing else; check with visudo -c.").ok();
+        writeln!(
+            text,
+            "# They hold for this --profile and --since; lines that name a pid, until that daemon is restarted."
+        )
+        .ok();
+        for line in lines {
+            writeln!(text, "{line}").ok();
+        }
+    } else if args.json {
+        let json: Vec<_> =
+            groups.iter().map(|(names, node)| serde_json::json!({ "nodes": names, "plan": node.plan })).collect();
+        text = serde_json::to_string_pretty(&json).map_err(|e| AppError::new(exit::INTERNAL, e.to_string()))?;
+        text.push('\n');
+    } else {
+        for (names, node) in &groups {
+            writeln!(text, "{} ({})\n", fold(names), printable(&node.facts.os, 80)).ok();
+            text.push_str(&render(node, args.scripts));
+        }
+        if !groups.is_empty() {
+            writeln!(text, "nothing on these nodes is changed").ok();
+        }
+    }
+    output::print(&text).map_err(|e| AppError::new(exit::INTERNAL, format!("cannot write to standard output: {e}")))?;
+    Ok(code)
+}
+
+fn render(node: &PlannedNode, scripts: bool) -> String {
+    let mut text = String::new();
+    for phase in [Phase::Before, Phase::During, Phase::After] {
+        for step in node.plan.steps.iter().filter(|s| s.phase == phase) {
+            let line = match &step.action {
+                Action::Run(run) => {
+                    let spec = CommandSpec {
+                        what: &run.what,
+                        privileged: run.privileged,
+                        bounds: &run.bounds,
+                        encoding: run.encoding,
+                        stacks_on_timeout: run.stacks_on_timeout,
+                        shell: &node.facts.shell,
+                        password: None,
+                    };
+                    let whole = command::describe(&spec);
+                    if scripts { whole } else { shortened(&whole, &run.what, &step.about) }
+                }
+                Action::Absent(reason) => format!("absent: {reason}"),
+                Action::Skipped(reason) => format!("skipped: {reason}"),
+            };
+            writeln!(text, "  {:<28} {}", step.file, printable(&line, 4000)).ok();
+        }
+    }
+    writeln!(text, "\n  {}\n", counts(&node.plan)).ok();
+    text
+}
+
+/// A script is shown by what it is for; `--scripts` prints its text.
+fn shortened(command: &str, what: &What, about: &str) -> String {
+    let What::Script { text, .. } = what else { return command.to_owned() };
+    let lines = text.lines().count();
+    let Some((before, after)) = command.split_once(" -c '") else { return command.to_owned() };
+    let rest = after.rsplit_once('\'').map_or("", |(_, rest)| rest);
+    format!("{before} -c <script of {lines} lines: {about}>{rest}")
+}
+
+fn counts(plan: &NodePlan) -> String {
+    let run = plan.steps.iter().filter(|s| matches!(s.action, Action::Run(_))).count();
+    format!("{run} of {} steps run; the others have nothing to read here", plan.steps.len())
+}
+
+/// The lines for the node's probe, its steps, and the look at a hung command.
+fn sudoers(node: &PlannedNode, user: &str) -> Vec<String> {
+    let mut shell = node.facts.shell.clone();
+    // Asked for with root's login: what another user would need.
+    if shell.rights == Rights::Root {
+        shell.rights = Rights::SudoPasswordless;
+    }
+    let (what, bounds) = (&node.probe.0, &node.probe.1);
+    let spec = |what, privileged, bounds, stacks_on_timeout| CommandSpec {
+        what,
+        privileged,
+        bounds,
+        encoding: Encoding::Plain,
+        stacks_on_timeout,
+        shell: &shell,
+        password: None,
+    };
+    let mut lines: Vec<String> = command::sudoers(&spec(what, true, bounds, false), user).into_iter().collect();
+    let mut stacks = false;
+    for step in &node.plan.steps {
+        if let Action::Run(run) = &step.action {
+            stacks |= run.privileged && run.stacks_on_timeout;
+            lines.extend(command::sudoers(&spec(&run.what, run.privileged, &run.bounds, run.stacks_on_timeout), user));
+        }
+    }
+    if stacks {
+        lines.push(command::sudoers_stacks(&shell, user));
+    }
+    lines
+}
