@@ -1,0 +1,23 @@
+//! Tests on real nodes: systemd, OpenSSH, dockerd and containerd booted by `scripts/fleet`.
+//! Run by `scripts/test`; on their own:
+//! `scripts/fleet up 9 --bastion && PLEGCOLLECT_FLEET=.fleet cargo test --test fleet -- --ignored --test-threads=1`
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests, and functions only they call"
+)]
+
+mod bastion;
+mod disk;
+mod faults;
+mod kill;
+mod nine;
+mod nodes;
+mod residue;
+mod streams;
+mod support;
