@@ -140,7 +140,8 @@ async fn a_command_that_hangs_shows_where() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let (bounds, with, without) = (bounds(4000, 1000), full(), ShellFacts::default());
+    // The stacks are taken three seconds before the bound: enough on a machine that is busy, too.
+    let (bounds, with, without) = (bounds(9000, 1000), full(), ShellFacts::default());
     let what = script(&format!("sleep 600 & read -r x <'{}'", fifo.display()));
     for facts in [&with, &without] {
         let spec = CommandSpec { stacks_on_timeout: true, ..spec(&what, &bounds, facts) };
@@ -152,15 +153,15 @@ async fn a_command_that_hangs_shows_where() {
         if rustix::process::geteuid().is_root() {
             assert!(hung.contains("fifo_open") || hung.contains("wait_for_partner"), "{hung}");
         }
-        assert!(end.took >= Duration::from_secs(4) && end.took < Duration::from_secs(9), "{:?}", end.took);
+        assert!(end.took >= Duration::from_secs(9) && end.took < Duration::from_secs(16), "{:?}", end.took);
     }
 }
 
 #[tokio::test]
 async fn a_command_in_time_has_no_stacks() {
-    let (bounds, facts) = (bounds(6000, 1000), full());
-    // The stacks are taken after four seconds.
-    let what = script("sleep 4.5; echo done");
+    let (bounds, facts) = (bounds(12_000, 1000), full());
+    // The stacks are taken after nine seconds.
+    let what = script("sleep 9.5; echo done");
     let spec = CommandSpec { stacks_on_timeout: true, ..spec(&what, &bounds, &facts) };
     let (end, kept) = go(&LocalSession::new(), &spec).await;
     assert_eq!((end.exit, end.hung, kept.text().0.as_str()), (CommandExit::Code(0), None, "done\n"));
