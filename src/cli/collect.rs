@@ -246,8 +246,12 @@ async fn announce(shutdown: &Shutdown, events: &crate::event::EventSender) {
 }
 
 fn disk_error(error: &BundleError, code: u8) -> AppError {
-    AppError::from_chain(code, error)
-        .hint("everything written so far is intact; free space there, or choose another directory with --out")
+    // Only of a full disk is it known that what was written before is whole.
+    AppError::from_chain(code, error).hint(if error.is_disk_full() {
+        "everything written so far is intact; free space there, or choose another directory with --out"
+    } else {
+        "look at that directory (verify tells what is whole), or choose another with --out"
+    })
 }
 
 fn unusable_output(out: &Path, error: &BundleError) -> AppError {
