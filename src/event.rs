@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::evidence::{Outcome, StepRecord};
+use crate::evidence::{ChangeState, Outcome, StepRecord};
 use crate::inventory::NodeName;
-use crate::plan::StepId;
+use crate::plan::{ChangeId, StepId};
 
 /// One event with the moment it was raised (operator's clock, UTC).
 #[derive(Debug, Clone, Serialize)]
@@ -115,6 +115,17 @@ pub enum EventKind {
         node: NodeName,
         /// What the manifest will say.
         record: StepRecord,
+    },
+    /// A change to a node begins to take effect, or has come to its end.
+    Change {
+        /// Which node.
+        node: NodeName,
+        /// Which change.
+        change: ChangeId,
+        /// Its end; `None` while it is in force.
+        state: Option<ChangeState>,
+        /// One sentence: what was done, or why not.
+        text: String,
     },
     /// A node is over; its bundle is final.
     NodeFinished(NodeSummary),
@@ -274,6 +285,46 @@ pub struct NodeSummary {
     pub hint: Option<String>,
     /// Steps that are not clean, `id: outcome: detail`, for the summary.
     pub missing: Vec<String>,
+    /// Changes that were made, or were to be made.
+    #[serde(default)]
+    pub changes: Vec<ChangeSummary>,
+    /// Whether the daemons are the same processes as before.
+    #[serde(default)]
+    pub restarts: Restarts,
+}
+
+/// A change in the summary and in `run.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChangeSummary {
+    /// Which.
+    pub change: ChangeId,
+    /// What became of it.
+    pub state: ChangeState,
+    /// One sentence: what was done, why not, or what is still different.
+    pub text: String,
+    /// The exact command that mends the node, where it may still be changed.
+    #[serde(default)]
+    pub mend: Option<String>,
+}
+
+/// Whether daemons were restarted while we were on the node (pid, start time and invocation id).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum Restarts {
+    /// The node could not be asked again.
+    #[default]
+    Unknown,
+    /// The same processes, by name.
+    None {
+        /// dockerd, containerd, kubelet, …: those that ran.
+        same: Vec<String>,
+    },
+    /// Other processes than before.
+    Some {
+        /// Their names.
+        restarted: Vec<String>,
+    },
 }
 
 /// Serialises a duration as seconds.

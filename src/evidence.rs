@@ -53,6 +53,36 @@ impl Outcome {
     }
 }
 
+/// What became of a change to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeState {
+    /// Not made: unsafe, not possible, or not undoable here. Nothing was touched.
+    Refused,
+    /// Not made: not permitted, or the node is already so and is left so.
+    Skipped,
+    /// Made, undone, and seen to be undone.
+    Reverted,
+    /// Made, and ended by somebody else's restart of the daemon; seen to be undone.
+    EndedByRestart,
+    /// Made, and not seen to be undone: the node may still be changed.
+    StillChanged,
+}
+
+impl ChangeState {
+    /// Returns the word used in the manifest and in tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Skipped => "skipped",
+            Self::Reverted => "reverted",
+            Self::EndedByRestart => "ended-by-restart",
+            Self::StillChanged => "still-changed",
+        }
+    }
+}
+
 /// One file of a bundle, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

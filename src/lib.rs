@@ -3,7 +3,7 @@
 //! The flow, which is also the order of the modules: flags select targets from
 //! the [`inventory`]; the engine in [`collect`] opens one [`session`] per target
 //! under a limit; a probe yields facts; facts and selection make the node
-//! [`plan`]; every step's evidence streams through redaction and spool into the
+//! [`plan`]; changes to the node are made and undone by [`change`]; every step's evidence streams through redaction and spool into the
 //! node's [`bundle`]; the manifest seals it; [`event`]s feed the [`progress`]
 //! display all along; [`report`] tells at the end what was got and what was not.
 //!
@@ -17,6 +17,7 @@ pub mod plan;
 pub mod evidence;
 pub mod event;
 pub mod session;
+pub mod change;
 pub mod bundle;
 pub mod collect;
 pub mod progress;

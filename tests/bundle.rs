@@ -267,6 +267,8 @@ async fn a_changed_bundle_is_found_out() {
         reason: None,
         hint: None,
         missing: vec![],
+        changes: Vec::new(),
+        restarts: plegcollect::event::Restarts::default(),
     });
     run.save(dir.path()).unwrap();
     assert!(verify(&sealed.path).unwrap().is_ok());

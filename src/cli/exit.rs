@@ -86,6 +86,8 @@ mod tests {
             reason: None,
             hint: None,
             missing: Vec::new(),
+            changes: Vec::new(),
+            restarts: crate::event::Restarts::default(),
         }
     }
 

@@ -173,6 +173,8 @@ fn empty(node: &NodeName, result: NodeResult) -> NodeSummary {
         reason: None,
         hint: None,
         missing: Vec::new(),
+        changes: Vec::new(),
+        restarts: crate::event::Restarts::default(),
     }
 }
 

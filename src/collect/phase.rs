@@ -221,9 +221,11 @@ impl<'a, G: Ground> PhaseRun<'a, G> {
         let (outcome, reason) = match (&step.action, self.stop.cause(), error) {
             (Action::Absent(reason), ..) => (Outcome::Absent, reason.clone()),
             (Action::Skipped(reason), ..) => (Outcome::Skipped, reason.clone()),
-            (Action::Run(_), Some(cause), _) => (cause.outcome(), cause.text()),
-            (Action::Run(_), None, Some(error)) => (Outcome::Lost, format!("not run: {}", error.text)),
-            (Action::Run(_), None, None) => (Outcome::Lost, "not run".to_owned()),
+            (Action::Run(_) | Action::Change(_), Some(cause), _) => (cause.outcome(), cause.text()),
+            (Action::Run(_) | Action::Change(_), None, Some(error)) => {
+                (Outcome::Lost, format!("not run: {}", error.text))
+            }
+            (Action::Run(_) | Action::Change(_), None, None) => (Outcome::Lost, "not run".to_owned()),
         };
         let record = not_run(step, outcome, reason);
         self.tally.count(&record);

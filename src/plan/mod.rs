@@ -3,6 +3,7 @@
 pub mod build;
 pub mod capability;
 pub mod catalog;
+pub mod changes;
 pub mod facts;
 mod keys;
 pub mod placeholder;
@@ -13,6 +14,7 @@ pub mod step;
 
 pub use build::build;
 pub use catalog::Catalog;
+pub use changes::{ChangeId, ChangePolicy};
 pub use facts::NodeFacts;
 pub use schema::{CatalogError, Profile, StepSpec};
 pub use selection::{Selection, SelectionError, Since, StepPattern};

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::changes::ChangeId;
+
 /// A step's name everywhere: flags, events, manifest, bundle path. `area/name`, for example
 /// `host/ps`; each part is `[a-z0-9]` with `-` and `.` inside, so it is a safe path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -169,6 +171,8 @@ pub enum Action {
     Absent(String),
     /// Left out by choice; the reason, one sentence.
     Skipped(String),
+    /// A change to the node yields it; see `change/`.
+    Change(ChangeId),
 }
 
 /// Everything that will be done on one node, in order.

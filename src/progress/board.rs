@@ -156,7 +156,7 @@ impl Board {
                 self.done += 1;
             }
             EventKind::Interrupted { .. } => self.stopping = true,
-            EventKind::Warning { .. } | EventKind::RunFinished { .. } => {}
+            EventKind::Warning { .. } | EventKind::Change { .. } | EventKind::RunFinished { .. } => {}
         }
     }
 }

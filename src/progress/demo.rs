@@ -95,6 +95,8 @@ async fn node(i: usize, node: NodeName, sender: &EventSender) -> NodeSummary {
         reason: None,
         hint: None,
         missing: Vec::new(),
+        changes: Vec::new(),
+        restarts: crate::event::Restarts::default(),
     };
     sender.send(EventKind::NodeStarted { node: node.clone(), deadline: Duration::from_secs(600) }).await;
     pause(100 + dice(i, 1, 900)).await;

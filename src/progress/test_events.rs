@@ -75,6 +75,8 @@ pub(crate) fn summary(i: usize, result: NodeResult) -> NodeSummary {
         reason: None,
         hint: None,
         missing: Vec::new(),
+        changes: Vec::new(),
+        restarts: crate::event::Restarts::default(),
     }
 }
 

@@ -1,0 +1,109 @@
+//! What may be changed on a node, as data: the names of changes and the policy of a run. Pure; the
+//! changes themselves are in `change/`. Made from flags and inventory by `cli/`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A change that is made to a node and undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeId {
+    /// dockerd's log level is debug for a window.
+    DockerdDebug,
+    /// A daemon writes its goroutine stacks to a file, which is fetched and removed.
+    StackDump,
+}
+
+impl ChangeId {
+    /// Returns the name used in flags, inventory, manifest and summary.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DockerdDebug => "dockerd-debug",
+            Self::StackDump => "stack-dump",
+        }
+    }
+}
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a run may change, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePolicy {
+    /// `--read-only`: nothing at all.
+    pub read_only: bool,
+    /// dockerd's debug window, where it can be opened and closed safely.
+    pub dockerd_debug: bool,
+    /// SIGUSR1 to dockerd and containerd.
+    pub stacks: bool,
+    /// SIGUSR1 to shims (containerd-shim-runc-v2 only), while containerd answers.
+    pub shim_stacks: bool,
+    /// Length of the debug window.
+    pub window: Duration,
+    /// Without a sign of life from us for so long, the node undoes everything by itself.
+    pub lease: Duration,
+    /// After so long it does so whatever we say.
+    pub deadline: Duration,
+    /// Go on with docker 20.10 and `runtimes` in daemon.json, although the names `io.containerd.*` of
+    /// built-in runtimes will be unknown until dockerd is restarted (check P12).
+    pub allow_runtime_names: bool,
+    /// Daemons with more goroutines than this are not sent SIGUSR1; at 0.09 ms each, the default of
+    /// 20,000 stands for a freeze of 1.8 s.
+    pub max_dump_goroutines: u64,
+    /// Time between the two samples of stacks.
+    pub sample_gap: Duration,
+}
+
+impl Default for ChangePolicy {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            dockerd_debug: true,
+            stacks: true,
+            shim_stacks: false,
+            window: Duration::from_secs(20),
+            lease: Duration::from_secs(30),
+            deadline: Duration::from_secs(600),
+            allow_runtime_names: false,
+            max_dump_goroutines: 20_000,
+            sample_gap: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ChangePolicy {
+    /// Returns why this change is not made, one clause, or `None` if it may be.
+    #[must_use]
+    pub const fn forbids(&self, change: ChangeId) -> Option<&'static str> {
+        match change {
+            _ if self.read_only => Some("--read-only: nothing is changed on nodes"),
+            ChangeId::DockerdDebug if !self.dockerd_debug => {
+                Some("dockerd-debug is off ([changes] or --dockerd-debug)")
+            }
+            ChangeId::StackDump if !self.stacks => Some("stacks are off ([changes] or --stacks)"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_only_forbids_everything() {
+        let policy = ChangePolicy { read_only: true, ..ChangePolicy::default() };
+        for change in [ChangeId::DockerdDebug, ChangeId::StackDump] {
+            assert!(policy.forbids(change).is_some_and(|why| why.contains("--read-only")));
+            assert_eq!(ChangePolicy::default().forbids(change), None);
+        }
+        let off = ChangePolicy { dockerd_debug: false, ..ChangePolicy::default() };
+        assert!(off.forbids(ChangeId::DockerdDebug).is_some() && off.forbids(ChangeId::StackDump).is_none());
+    }
+}
