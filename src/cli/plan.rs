@@ -168,7 +168,7 @@ fn render(node: &PlannedNode, scripts: bool) -> String {
                 }
                 Action::Absent(reason) => format!("absent: {reason}"),
                 Action::Skipped(reason) => format!("skipped: {reason}"),
-                Action::Change(change) => format!("change: {change}"),
+                Action::Change(step) => format!("change: {}", step.change),
             };
             writeln!(text, "  {:<28} {}", step.file, printable(&line, 4000)).ok();
         }

@@ -55,6 +55,7 @@ impl StepArgs {
             include: patterns(&self.include).map_err(usage)?,
             exclude: patterns(&self.exclude).map_err(usage)?,
             since: self.since.as_deref().map(str::parse::<Since>).transpose().map_err(usage)?,
+            ..Selection::default()
         };
         if let Some(Since::At(time)) = selection.since
             && time > jiff::Timestamp::now()

@@ -4,11 +4,12 @@
 use jiff::Timestamp;
 
 use super::catalog::{self, Catalog};
+use super::changes::ChangePolicy;
 use super::facts::NodeFacts;
 use super::placeholder::{Template, Values};
 use super::schema::{How, StepSpec, Way};
 use super::selection::Selection;
-use super::step::{Action, Encoding, NodePlan, Phase, PlannedStep, Run, What};
+use super::step::{Action, ChangeStep, Encoding, NodePlan, Phase, PlannedStep, Run, What};
 
 /// Below this much available memory (the larger of 64 MiB and 2 % of all) heavy steps are left out: they could be
 /// what brings the node down.
@@ -30,7 +31,7 @@ pub fn build(catalog: &Catalog, selection: &Selection, facts: &NodeFacts, now: T
             id: step.id.clone(),
             file: step.file.clone(),
             phase: step.phase,
-            action: action(step, values),
+            action: action(step, &selection.changes, values),
             about: step.about.clone(),
             heavy: step.heavy,
         })
@@ -43,6 +44,12 @@ impl NodePlan {
     #[must_use]
     pub fn to_run(&self) -> usize {
         self.steps.iter().filter(|s| matches!(s.action, Action::Run(_))).count()
+    }
+
+    /// Returns the number of steps a change to the node yields.
+    #[must_use]
+    pub fn to_change(&self) -> usize {
+        self.steps.iter().filter(|s| matches!(s.action, Action::Change(_))).count()
     }
 
     /// Returns the number of steps the node lacks something for.
@@ -63,10 +70,20 @@ impl NodePlan {
     }
 }
 
-fn action(step: &StepSpec, values: Values<'_>) -> Action {
+fn action(step: &StepSpec, changes: &ChangePolicy, values: Values<'_>) -> Action {
     let facts = values.facts;
     if let Some(why) = step.requires.iter().find_map(|c| c.missing(facts)) {
         return Action::Absent(sentence(&why));
+    }
+    if let Some(made_by) = step.made_by {
+        return match changes.leaves_out(made_by) {
+            Some(why) => Action::Skipped(sentence(why)),
+            None => Action::Change(ChangeStep {
+                change: made_by.change(),
+                bounds: step.bounds,
+                encoding: encoding(step, facts),
+            }),
+        };
     }
     let mut reasons: Vec<String> = Vec::new();
     for way in &step.ways {
@@ -112,6 +129,9 @@ fn what(way: &Way, values: Values<'_>) -> Result<What, String> {
     }
     if let Some(path) = way.files.iter().find(|f| facts.files.get(*f) != Some(&true)) {
         return Err(not_readable(path));
+    }
+    if !way.any_file.is_empty() && !way.any_file.iter().any(|f| facts.files.get(f) == Some(&true)) {
+        return Err(not_readable(&way.any_file.join(" or ")));
     }
     let fill = |templates: &[Template]| templates.iter().map(|t| t.fill(values)).collect::<Result<Vec<_>, _>>();
     match &way.how {

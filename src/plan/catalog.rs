@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::capability::CNI_DIRECTORIES;
+use super::changes::MadeBy;
 use super::keys::nearest;
+use super::logs::{LogFiles, LogOf};
 use super::placeholder::{CRI_SOCKETS, Template};
-use super::schema::{CatalogError, How, Origin, Profile, StepSpec};
+use super::schema::{CatalogError, How, Origin, Profile, StepSpec, Way};
 use super::step::{Phase, StepId};
 
 const FILES: [(&str, &str); 9] = [
@@ -96,6 +98,35 @@ impl Catalog {
         Ok(self)
     }
 
+    /// Takes the files of `[logs]` as the daemons' logs: where one of a daemon's is there, they are read in place of
+    /// its journal.
+    #[must_use]
+    pub fn with_logs(mut self, logs: &LogFiles) -> Self {
+        for which in LogOf::ALL {
+            let files = logs.of(which);
+            let id = format!("{}/journal", which.area());
+            let Some(step) = self.steps.iter_mut().find(|s| s.id.as_str() == id).filter(|_| !files.is_empty()) else {
+                continue;
+            };
+            let name = "log-files.sh";
+            let args = std::iter::once(which.pattern()).chain(files.iter().map(String::as_str));
+            let way = Way {
+                how: How::Script {
+                    text: builtin_script(name).unwrap_or_default().to_owned(),
+                    name: Some(name.to_owned()),
+                    args: args.map(Template::plain).collect(),
+                },
+                needs: ["tail", "grep"].map(ToOwned::to_owned).to_vec(),
+                not_busybox: false,
+                requires: Vec::new(),
+                files: Vec::new(),
+                any_file: files.to_vec(),
+            };
+            step.ways.insert(0, way);
+        }
+        self
+    }
+
     fn add(&mut self, step: StepSpec) -> Result<(), CatalogError> {
         let clash = self.steps.iter().find_map(|other| {
             // Bundles are also opened where file names ignore case, and a file cannot be a directory too.
@@ -156,7 +187,7 @@ impl Catalog {
     pub fn probed_files(&self) -> BTreeSet<String> {
         let mut paths: BTreeSet<String> = CRI_SOCKETS.iter().chain(&CNI_DIRECTORIES).map(|p| (*p).to_owned()).collect();
         for way in self.steps.iter().flat_map(|s| &s.ways) {
-            paths.extend(way.files.iter().cloned());
+            paths.extend(way.files.iter().chain(&way.any_file).cloned());
             if let How::Read(read) = &way.how {
                 paths.extend(read.iter().filter_map(Template::literal).map(ToOwned::to_owned));
             }
@@ -180,6 +211,7 @@ impl Catalog {
                     ways_unique.push(way);
                 }
             }
+            ways_unique.extend(step.made_by.map(|made_by| made_by_words(made_by).to_owned()));
             let phase = match step.phase {
                 Phase::Before => "before",
                 Phase::During => "during",
@@ -240,6 +272,14 @@ fn describe(how: &How) -> String {
         How::Script { name: Some(name), .. } => name.clone(),
         How::Script { name: None, .. } => "a script".to_owned(),
         How::Read(paths) => paths.iter().map(Template::source).collect::<Vec<_>>().join(" "),
+    }
+}
+
+const fn made_by_words(made_by: MadeBy) -> &'static str {
+    match made_by {
+        MadeBy::DockerdDebug => "the debug window",
+        MadeBy::StackDump => "SIGUSR1 to the daemon",
+        MadeBy::ShimStackDump => "SIGUSR1 to shims, with `--shim-stacks`",
     }
 }
 

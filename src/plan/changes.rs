@@ -33,6 +33,28 @@ impl fmt::Display for ChangeId {
     }
 }
 
+/// By which change a step of the catalog comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeBy {
+    /// dockerd's debug window.
+    DockerdDebug,
+    /// SIGUSR1 to a daemon.
+    StackDump,
+    /// SIGUSR1 to shims, which is made on request only.
+    ShimStackDump,
+}
+
+impl MadeBy {
+    /// Returns the change.
+    #[must_use]
+    pub const fn change(self) -> ChangeId {
+        match self {
+            Self::DockerdDebug => ChangeId::DockerdDebug,
+            Self::StackDump | Self::ShimStackDump => ChangeId::StackDump,
+        }
+    }
+}
+
 /// What a run may change, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangePolicy {
@@ -88,6 +110,15 @@ impl ChangePolicy {
             }
             ChangeId::StackDump if !self.stacks => Some("stacks are off ([changes] or --stacks)"),
             _ => None,
+        }
+    }
+
+    /// Returns why what a change would yield is left out, one clause, or `None` if it is not.
+    #[must_use]
+    pub const fn leaves_out(&self, made_by: MadeBy) -> Option<&'static str> {
+        match (self.forbids(made_by.change()), made_by) {
+            (None, MadeBy::ShimStackDump) if !self.shim_stacks => Some("only on request: --shim-stacks"),
+            (forbidden, _) => forbidden,
         }
     }
 }

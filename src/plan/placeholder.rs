@@ -82,6 +82,11 @@ impl Template {
         Ok(Self(pieces))
     }
 
+    /// Returns an argument that is just this text.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self(vec![Piece::Text(text.to_owned())])
+    }
+
     /// Returns the text if no placeholder is in it.
     pub(crate) fn literal(&self) -> Option<&str> {
         match self.0.as_slice() {

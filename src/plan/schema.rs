@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::capability::Capability;
+use super::changes::MadeBy;
 use super::keys::{self, Keys};
 use super::placeholder::{self, Template};
 use super::step::{Bounds, Phase, StepId};
@@ -92,6 +93,8 @@ pub struct StepSpec {
     pub stacks_on_timeout: bool,
     /// Costs the node something: one at a time, left out when memory is short.
     pub heavy: bool,
+    /// The change that yields it; then it has no ways.
+    pub made_by: Option<MadeBy>,
     /// Ways to do it; the first the node allows is taken.
     pub ways: Vec<Way>,
     /// Where it was written.
@@ -111,6 +114,8 @@ pub struct Way {
     pub requires: Vec<Capability>,
     /// Paths that must be readable.
     pub files: Vec<String>,
+    /// Paths of which one at least must be readable, if there are any.
+    pub any_file: Vec<String>,
 }
 
 /// What a way runs.
@@ -131,7 +136,7 @@ pub enum How {
     Read(Vec<Template>),
 }
 
-const STEP_KEYS: [&str; 15] = [
+const STEP_KEYS: [&str; 16] = [
     "id",
     "file",
     "about",
@@ -147,6 +152,7 @@ const STEP_KEYS: [&str; 15] = [
     "ok-exit",
     "stacks-on-timeout",
     "heavy",
+    "made-by",
 ];
 const TRY_KEYS: [&str; 9] =
     ["argv", "script", "script-file", "read", "args", "needs", "not-busybox", "requires", "files"];
@@ -219,7 +225,24 @@ fn read_step(
     let compress = keys.flag("compress")?;
     let stacks_on_timeout = keys.flag("stacks-on-timeout")?;
     let heavy = keys.flag("heavy")?;
+    let made_by = match keys.take("made-by") {
+        None => None,
+        Some(_) if !builtin => {
+            return Err("key `made-by` is for built-in steps: say in [[step.try]] what to run".to_owned());
+        }
+        Some(value) => Some(keys::one_of(
+            "made-by",
+            value.as_str().unwrap_or_default(),
+            &[
+                ("dockerd-debug", MadeBy::DockerdDebug),
+                ("stack-dump", MadeBy::StackDump),
+                ("shim-stack-dump", MadeBy::ShimStackDump),
+            ],
+        )?),
+    };
     let tries = match keys.take("try") {
+        None if made_by.is_some() => Vec::new(),
+        Some(_) if made_by.is_some() => return Err("`made-by` and [[step.try]] exclude each other".to_owned()),
         Some(toml::Value::Array(tries)) if !tries.is_empty() && tries.len() <= 10 => tries,
         Some(_) => return Err("key `try` must be 1 to 10 tables: [[step.try]]".to_owned()),
         None => return Err("there is no [[step.try]]: nothing says what to run".to_owned()),
@@ -239,6 +262,7 @@ fn read_step(
         ok_exit,
         stacks_on_timeout,
         heavy,
+        made_by,
         ways,
         origin,
     })
@@ -313,7 +337,7 @@ fn read_way(value: toml::Value, builtin: bool, script: &dyn Fn(&str) -> Option<&
             );
         }
     };
-    Ok(Way { how, needs, not_busybox, requires, files })
+    Ok(Way { how, needs, not_busybox, requires, files, any_file: Vec::new() })
 }
 
 /// A program's bare name, which can be looked for on the node.

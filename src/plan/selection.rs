@@ -7,11 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::catalog::Catalog;
+use super::changes::ChangePolicy;
+use super::logs::LogFiles;
 use super::schema::StepSpec;
 
 pub use super::schema::Profile;
 
-/// What `--profile`, `--include`, `--exclude` and `--since` say.
+/// What `--profile`, `--include`, `--exclude` and `--since` say, and what may be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     /// Which profile's steps.
@@ -22,6 +24,10 @@ pub struct Selection {
     pub exclude: Vec<StepPattern>,
     /// How far back logs are read; `None`: the profile's default.
     pub since: Option<Since>,
+    /// What may be changed on nodes.
+    pub changes: ChangePolicy,
+    /// Files daemons log to, where the operator named them.
+    pub logs: LogFiles,
 }
 
 /// Why a selection cannot be used.
@@ -180,7 +186,7 @@ mod tests {
 
     fn selection(profile: Profile, include: &[&str], exclude: &[&str]) -> Selection {
         let patterns = |p: &[&str]| p.iter().map(|s| s.parse().unwrap()).collect();
-        Selection { profile, include: patterns(include), exclude: patterns(exclude), since: None }
+        Selection { profile, include: patterns(include), exclude: patterns(exclude), ..Selection::default() }
     }
 
     #[test]

@@ -172,7 +172,19 @@ pub enum Action {
     /// Left out by choice; the reason, one sentence.
     Skipped(String),
     /// A change to the node yields it; see `change/`.
-    Change(ChangeId),
+    Change(ChangeStep),
+}
+
+/// A step whose evidence a change to the node yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChangeStep {
+    /// Which change.
+    pub change: ChangeId,
+    /// Time and size of fetching it.
+    pub bounds: Bounds,
+    /// Packing on the node.
+    pub encoding: Encoding,
 }
 
 /// Everything that will be done on one node, in order.

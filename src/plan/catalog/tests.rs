@@ -69,6 +69,14 @@ fn holds_every_row_of_the_evidence_table() {
         "kubelet/status.txt",
         "kubelet/journal.txt",
         "kubelet/cmdline.txt",
+        "docker/stacks/1.log",
+        "docker/stacks/2.log",
+        "containerd/stacks/1.log",
+        "containerd/stacks/2.log",
+        "containerd/shims.txt",
+        "docker/journal-window.txt",
+        "containerd/journal-window.txt",
+        "kubelet/journal-window.txt",
     ] {
         assert!(files.contains(&file), "{file} is not collected");
     }
@@ -138,6 +146,8 @@ fn refuses_a_bad_step_with_its_id_line_and_key() {
         (format!("{good}[[try]]\nargv = ['a']\nread = ['/b']\n"), "exactly one of"),
         (format!("{good}[[try]]\nargv = ['a']\nargs = ['/b']\n"), "exactly one of"),
         (format!("{good}[[try]]\nargv = ['a']\nneeds = ['a b']\n"), "key `try.needs`"),
+        (format!("{good}made-by = 'stack-dump'\n"), "key `made-by` is for built-in steps"),
+        (format!("{good}made-by = 'stack-dump'\n{run}"), "key `made-by` is for built-in steps"),
     ] {
         let error = user(&text).unwrap_err();
         let shown = error.to_string();
