@@ -18,6 +18,7 @@ pub use catalog::Catalog;
 pub use changes::{ChangeId, ChangePolicy, MadeBy};
 pub use facts::NodeFacts;
 pub use logs::{LogFiles, LogOf};
+pub(crate) use placeholder::is_unit_name;
 pub use schema::{CatalogError, Profile, StepSpec};
 pub use selection::{Selection, SelectionError, Since, StepPattern};
 pub use step::{Action, Bounds, ChangeStep, Encoding, NodePlan, Phase, PlannedStep, Run, StepId, What};
