@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::PARALLEL_AT_MOST;
+use super::change_args::ChangeArgs;
 use super::error::AppError;
 use super::exit::{self, Circumstances};
 use super::output;
@@ -20,6 +21,7 @@ use crate::bundle::{BundleError, BundleOptions, RedactConfig, RedactRule, Redact
 use crate::collect::{self, RunIdentity, RunOptions, Shutdown, SudoPassword};
 use crate::event::EventKind;
 use crate::inventory::{Inventory, fold};
+use crate::plan::{Catalog, ChangeId, Selection};
 use crate::progress::{self, DisplayMode, DisplayOptions, LogWriter};
 use crate::report::{self, RunSummary};
 
@@ -30,6 +32,8 @@ pub(crate) struct CollectArgs {
     target: TargetArgs,
     #[command(flatten)]
     steps: StepArgs,
+    #[command(flatten)]
+    changes: ChangeArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -56,9 +60,6 @@ struct RunArgs {
     /// Evidence kept per node at most, such as 500MB [default: 2GB]
     #[arg(long, value_name = "SIZE")]
     max_node_bytes: Option<ByteSize>,
-    /// Change nothing on any node; this version never does, the flag is accepted for scripts
-    #[arg(long)]
-    read_only: bool,
     /// Events on standard output, in a form for machines, instead of the summary
     #[arg(long, value_enum, value_name = "FORM")]
     events: Option<EventForm>,
@@ -92,7 +93,7 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     }
     let clock = Instant::now();
     let selected = args.target.select().await?;
-    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref())?;
+    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref(), &args.changes)?;
     let redactor = redactor(selected.inventory.as_ref())?;
     let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
     let limits = selected.inventory.as_ref().map(|i| i.limits.clone()).unwrap_or_default();
@@ -116,7 +117,6 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     record.operator.clone_from(&identity.operator);
     record.args.clone_from(&identity.command_line);
     record.planned_nodes = selected.targets.len();
-    record.warnings.clone_from(&selected.warnings);
 
     let mode = DisplayMode::choose(
         std::io::stderr().is_terminal(),
@@ -135,7 +135,11 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
             log,
         },
     );
-    for warning in &selected.warnings {
+    let node_deadline = args.run.node_deadline.or(limits.node_deadline).unwrap_or(Duration::from_secs(300));
+    let warnings: Vec<String> =
+        selected.warnings.iter().cloned().chain(no_room_for_window(&catalog, &selection, node_deadline)).collect();
+    record.warnings.clone_from(&warnings);
+    for warning in &warnings {
         events.send(EventKind::Warning { node: None, text: warning.clone() }).await;
     }
 
@@ -159,7 +163,7 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         catalog,
         selection,
         parallel,
-        node_deadline: args.run.node_deadline.or(limits.node_deadline).unwrap_or(Duration::from_secs(300)),
+        node_deadline,
         run_deadline: args.run.run_deadline.or(limits.run_deadline),
         bundle,
         max_run_bytes: limits.max_run_bytes,
@@ -235,6 +239,26 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     }
     written.map_err(|e| AppError::from_chain(code.max(exit::SETUP), &e))?;
     Ok(code)
+}
+
+/// What collecting takes beside the debug window, at the least.
+const BESIDE_THE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Returns a warning where the time for a node leaves no room for the debug window that is to be.
+fn no_room_for_window(catalog: &Catalog, selection: &Selection, node_deadline: Duration) -> Option<String> {
+    let debug = ChangeId::DockerdDebug;
+    let steps = selection.resolve(catalog).ok()?;
+    let wanted = steps.iter().any(|step| step.made_by.is_some_and(|made_by| made_by.change() == debug));
+    let least = selection.changes.window.saturating_add(BESIDE_THE_WINDOW);
+    let shown = humantime::format_duration;
+    (wanted && selection.changes.forbids(debug).is_none() && node_deadline < least).then(|| {
+        format!(
+            "the time for a node, {}, may end the debug window of {} early: give --node-deadline {} or a shorter --window",
+            shown(node_deadline),
+            shown(selection.changes.window),
+            shown(least)
+        )
+    })
 }
 
 /// Says once that the operator's wish was heard.

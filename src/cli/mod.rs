@@ -1,6 +1,7 @@
 //! Flags in, exit code out: the only module that knows clap, prints errors and picks exit codes.
 //! One file per command.
 
+mod change_args;
 mod collect;
 mod docs;
 mod error;

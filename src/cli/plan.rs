@@ -9,6 +9,7 @@ use clap::Args;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::change_args::ChangeArgs;
 use super::error::{self, AppError};
 use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
@@ -28,6 +29,8 @@ pub(crate) struct PlanArgs {
     target: TargetArgs,
     #[command(flatten)]
     steps: StepArgs,
+    #[command(flatten)]
+    changes: ChangeArgs,
     /// Print the sudoers lines the login user needs for it
     #[arg(long, conflicts_with = "json")]
     sudoers: bool,
@@ -56,7 +59,7 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
     for warning in &selected.warnings {
         error::warn(warning);
     }
-    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref())?;
+    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref(), &args.changes)?;
     let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
     let connector = args.target.connector(1);
     let cancel = CancellationToken::new();

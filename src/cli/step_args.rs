@@ -2,9 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
+use super::change_args::ChangeArgs;
 use super::error::AppError;
 use crate::inventory::Inventory;
-use crate::plan::{Catalog, Profile, Selection, SelectionError, Since, StepPattern};
+use crate::plan::{Catalog, LogFiles, Profile, Selection, SelectionError, Since, StepPattern};
 
 /// Which evidence
 #[derive(Debug, Args, Default)]
@@ -38,12 +39,26 @@ impl StepArgs {
     /// Returns the catalog with the inventory's own steps, and the selection from it.
     ///
     /// # Errors
-    /// Exit 2 for patterns that match no step, exit 3 for a bad `[[step]]`.
-    pub(crate) fn resolve(&self, inventory: Option<&Inventory>) -> Result<(Catalog, Selection), AppError> {
+    /// Exit 2 for patterns that match no step and for flags that contradict each other, exit 3 for a bad `[[step]]`
+    /// and for `[changes]` that contradict themselves.
+    pub(crate) fn resolve(
+        &self,
+        inventory: Option<&Inventory>,
+        changes: &ChangeArgs,
+    ) -> Result<(Catalog, Selection), AppError> {
         let steps: Vec<(toml::Table, usize)> =
             inventory.map(|i| i.steps.iter().map(|s| (s.table.clone(), s.line)).collect()).unwrap_or_default();
-        let catalog =
-            Catalog::builtin().with_user_steps(&steps).map_err(|e| AppError::from_chain(super::exit::SETUP, &e))?;
+        let logs = inventory
+            .map(|i| LogFiles {
+                docker: i.logs.docker.clone(),
+                containerd: i.logs.containerd.clone(),
+                kubelet: i.logs.kubelet.clone(),
+            })
+            .unwrap_or_default();
+        let catalog = Catalog::builtin()
+            .with_logs(&logs)
+            .with_user_steps(&steps)
+            .map_err(|e| AppError::from_chain(super::exit::SETUP, &e))?;
         let profile = match self.profile {
             ProfileFlag::Incident => Profile::Incident,
             ProfileFlag::Snapshot => Profile::Snapshot,
@@ -55,7 +70,8 @@ impl StepArgs {
             include: patterns(&self.include).map_err(usage)?,
             exclude: patterns(&self.exclude).map_err(usage)?,
             since: self.since.as_deref().map(str::parse::<Since>).transpose().map_err(usage)?,
-            ..Selection::default()
+            changes: changes.policy(&inventory.map(|i| i.changes.clone()).unwrap_or_default())?,
+            logs,
         };
         if let Some(Since::At(time)) = selection.since
             && time > jiff::Timestamp::now()

@@ -25,7 +25,7 @@ pub use error::{InventoryError, PatternError};
 pub use fold::{fold, natural};
 pub use resolve::Provenance;
 pub use schema::{DEFAULT_MAX_NODES, Group, Inventory, Node, UserStep};
-pub use sections::{Changes, DockerdDebug, Limits, Redact, RedactRule};
+pub use sections::{Changes, DockerdDebug, Limits, Logs, Redact, RedactRule};
 pub use selector::{Overrides, Selected, SelectionRequest, select, wants_stdin};
 pub use settings::{Agent, JumpSpec, Origin, Route, Settings};
 pub use target::{NodeName, Target};

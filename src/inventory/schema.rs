@@ -16,7 +16,7 @@ use super::jump::parse_address;
 use super::local::Local;
 use super::names::Roster;
 use super::pattern::{self, Subject};
-use super::sections::{Changes, Limits, Redact, read_changes, read_limits, read_redact};
+use super::sections::{Changes, Limits, Logs, Redact, read_changes, read_limits, read_logs, read_redact};
 use super::settings::Settings;
 use super::settings_keys::read_settings;
 use super::target::NodeName;
@@ -37,6 +37,8 @@ pub struct Inventory {
     pub nodes: Vec<Node>,
     /// `[changes]`.
     pub changes: Changes,
+    /// `[logs]`.
+    pub logs: Logs,
     /// `[limits]`.
     pub limits: Limits,
     /// `[redact]`.
@@ -145,6 +147,7 @@ impl Inventory {
             groups: Vec::new(),
             nodes: Vec::new(),
             changes: section(&root, "changes")?.map(|s| read_changes(&s)).transpose()?.unwrap_or_default(),
+            logs: section(&root, "logs")?.map(|s| read_logs(&s)).transpose()?.unwrap_or_default(),
             limits,
             redact: section(&root, "redact")?.map(|s| read_redact(&s)).transpose()?.unwrap_or_default(),
             steps: Vec::new(),

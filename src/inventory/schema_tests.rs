@@ -34,6 +34,8 @@ fn the_example_is_valid_and_means_what_it_says() {
     assert_eq!(inventory.limits.max_node_bytes, Some(2_000_000_000));
     assert_eq!(inventory.limits.node_deadline, Some(Duration::from_secs(300)));
     assert_eq!(inventory.changes.dockerd_debug, Some(DockerdDebug::Auto));
+    assert_eq!(inventory.changes.window, Some(Duration::from_secs(20)));
+    assert_eq!(inventory.changes.stacks, Some(true));
     assert_eq!(inventory.redact.rules[0].name, "internal-ticket");
 }
 
@@ -58,6 +60,8 @@ fn the_comments_of_the_example_are_valid_too() {
     let inventory = parse(&live).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(inventory.defaults.agent, Some(Agent::Environment));
     assert_eq!(inventory.defaults.ssh_config, Some(true));
+    assert_eq!(inventory.logs.docker, ["/data/log/docker.log"]);
+    assert_eq!(inventory.changes.max_dump_goroutines, Some(20_000));
     assert_eq!(inventory.steps.len(), 1);
     assert_eq!(inventory.steps[0].table.get("id").and_then(|id| id.as_str()), Some("site/ntp"));
     let line = text.lines().position(|l| l == "# [[step]]").unwrap() + 1;
@@ -152,8 +156,15 @@ fn refuses_with_place_and_remedy() {
         ),
         (
             "[changes]\nzzzzzzzz=1\n",
-            "unknown key `changes.zzzzzzzz` at inventory.toml:2: the keys here are dockerd-debug",
+            "unknown key `changes.zzzzzzzz` at inventory.toml:2: the keys here are allow-runtime-names, deadline, dockerd-debug",
         ),
+        ("[changes]\nwindow='11m'\n", "`changes.window` at inventory.toml:2: expected 1s to 10m, got 11m"),
+        ("[changes]\nlease='1s'\n", "`changes.lease` at inventory.toml:2: expected 5s to 10m, got 1s"),
+        ("[changes]\ndeadline='2h'\n", "`changes.deadline` at inventory.toml:2: expected 6s to 1h, got 2h"),
+        ("[changes]\nstacks='no'\n", "`changes.stacks` at inventory.toml:2: expected \"auto\" or \"off\", got \"no\""),
+        ("[logs]\ndocker=['var/log']\n", "`logs.docker` at inventory.toml:2: expected the absolute path"),
+        ("[logs]\nkubelet=['/var/../x']\n", "`logs.kubelet` at inventory.toml:2: expected the absolute path"),
+        ("[logs]\nkubelet=['/dev/watchdog']\n", "`logs.kubelet` at inventory.toml:2: expected the absolute path"),
         ("[groups.w]\nusers='x'", "unknown key `groups.w.users` at inventory.toml:2: did you mean `user`?"),
         ("[[node]]\nname='a'\nadress='x'", "unknown key `node.adress` at inventory.toml:3: did you mean `address`?"),
         ("[defaults]\nuser=3\n", "`defaults.user` at inventory.toml:2: expected a login name, got a whole number"),

@@ -1,8 +1,9 @@
-//! The tables of the inventory that are not about nodes: `[limits]`, `[changes]`, `[redact]`.
+//! The tables of the inventory that are not about nodes: `[limits]`, `[changes]`, `[logs]`, `[redact]`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::document::Section;
+use super::document::{Entry, Section};
 use super::error::InventoryError;
 
 /// Whether dockerd's log level may be raised while evidence is taken.
@@ -19,6 +20,44 @@ pub enum DockerdDebug {
 pub struct Changes {
     /// `dockerd-debug`.
     pub dockerd_debug: Option<DockerdDebug>,
+    /// `stacks`: SIGUSR1 to dockerd and containerd.
+    pub stacks: Option<bool>,
+    /// `shim-stacks`: and to shims.
+    pub shim_stacks: Option<bool>,
+    /// `window`: length of the debug window.
+    pub window: Option<Duration>,
+    /// `lease`: without a sign of life for so long, the node undoes the change by itself.
+    pub lease: Option<Duration>,
+    /// `deadline`: after so long it does so in any case.
+    pub deadline: Option<Duration>,
+    /// `allow-runtime-names`: go on although docker 20.10 forgets the names of built-in runtimes.
+    pub allow_runtime_names: Option<bool>,
+    /// `max-dump-goroutines`: daemons with more are not sent SIGUSR1.
+    pub max_dump_goroutines: Option<u64>,
+    /// `sample-gap`: time between the two samples of stacks.
+    pub sample_gap: Option<Duration>,
+}
+
+impl Changes {
+    /// What a window may be: debug lines fill the journal.
+    pub const WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+    /// What a lease may be: signs of life come every few seconds.
+    pub const LEASE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(600);
+    /// What a deadline may be; window and lease must fit in.
+    pub const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_secs(3600);
+    /// What the time between samples may be: dockerd names its files by the second.
+    pub const SAMPLE_GAP: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(120);
+}
+
+/// `[logs]`: files the daemons of nodes log to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// dockerd's.
+    pub docker: Vec<String>,
+    /// containerd's.
+    pub containerd: Vec<String>,
+    /// The kubelet's.
+    pub kubelet: Vec<String>,
 }
 
 /// `[limits]`: bounds of a run; flags override them.
@@ -65,10 +104,60 @@ pub struct RedactRule {
 }
 
 pub(super) fn read_changes(section: &Section<'_>) -> Result<Changes, InventoryError> {
+    let bool = |key: &'static str| section.get(key).map(|e| e.bool()).transpose();
+    let duration = |key: &'static str, range: RangeInclusive<Duration>| {
+        section.get(key).map(|e| e.duration().and_then(|time| within(&e, time, &range))).transpose()
+    };
     let words = [("auto", DockerdDebug::Auto), ("off", DockerdDebug::Off)];
-    let changes = Changes { dockerd_debug: section.get("dockerd-debug").map(|e| e.one_of(&words)).transpose()? };
+    let changes = Changes {
+        dockerd_debug: section.get("dockerd-debug").map(|e| e.one_of(&words)).transpose()?,
+        stacks: section.get("stacks").map(|e| e.one_of(&[("auto", true), ("off", false)])).transpose()?,
+        shim_stacks: bool("shim-stacks")?,
+        window: duration("window", Changes::WINDOW)?,
+        lease: duration("lease", Changes::LEASE)?,
+        deadline: duration("deadline", Changes::DEADLINE)?,
+        allow_runtime_names: bool("allow-runtime-names")?,
+        max_dump_goroutines: section.get("max-dump-goroutines").map(|e| e.integer(1..1_000_001)).transpose()?,
+        sample_gap: duration("sample-gap", Changes::SAMPLE_GAP)?,
+    };
     section.finish()?;
     Ok(changes)
+}
+
+fn within(entry: &Entry<'_>, time: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, InventoryError> {
+    if range.contains(&time) {
+        return Ok(time);
+    }
+    let shown = humantime::format_duration;
+    Err(entry.fail(&format!("expected {} to {}, got {}", shown(*range.start()), shown(*range.end()), shown(time))))
+}
+
+pub(super) fn read_logs(section: &Section<'_>) -> Result<Logs, InventoryError> {
+    let what = "the absolute path of a log file on nodes";
+    let paths = |key: &'static str| -> Result<Vec<String>, InventoryError> {
+        let Some(list) = section.get(key) else { return Ok(Vec::new()) };
+        let paths = list.strings(what)?;
+        if paths.len() > 20 {
+            return Err(list.fail("more than 20 files"));
+        }
+        paths
+            .iter()
+            .map(|entry| {
+                let path = entry.string(what)?;
+                // The kernel's own files may do something when they are opened.
+                let kernel = ["/dev/", "/proc/", "/sys/"].iter().any(|dir| path.starts_with(dir));
+                let sound = path.starts_with('/')
+                    && !kernel
+                    && path.len() <= 4096
+                    && !path.chars().any(char::is_control)
+                    && path.split('/').all(|part| part != "..");
+                if sound { Ok(path.to_owned()) } else { Err(entry.fail(&format!("expected {what}, got {path:?}"))) }
+            })
+            .collect()
+    };
+    let logs = Logs { docker: paths("docker")?, containerd: paths("containerd")?, kubelet: paths("kubelet")? };
+    section.finish()?;
+    Ok(logs)
 }
 
 pub(super) fn read_limits(section: &Section<'_>) -> Result<Limits, InventoryError> {
