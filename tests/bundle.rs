@@ -17,8 +17,10 @@ use plegcollect::bundle::reader::{Bundle, End, ReadError, bundles_at};
 use plegcollect::bundle::{
     BundleError, BundleOptions, BundleWriter, RedactConfig, Redactor, RunRecord, StepEnd, verify,
 };
+use plegcollect::change::{ChangeRecord, Check, Verdict};
 use plegcollect::event::{NodeResult, NodeSummary, StepCounts};
-use plegcollect::evidence::{Outcome, StepRecord};
+use plegcollect::evidence::{ChangeState, Outcome, StepRecord};
+use plegcollect::plan::ChangeId;
 use plegcollect::plan::step::{Action, Bounds, Encoding, Phase, PlannedStep, Run, What};
 use plegcollect::session::{Sink, StdStream};
 
@@ -463,6 +465,55 @@ fn bundles_of_format_1_0_open() {
     assert_eq!(text_of(&path, "host/ps.txt"), "PID CMD\n1 init\n");
 }
 
+/// The first with changes of the node.
+#[test]
+fn bundles_of_format_1_1_open() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundle-1.1.tar.zst");
+    let report = verify(&path).unwrap();
+    assert!(report.is_ok(), "{:?}", report.problems);
+    let manifest: Manifest = report.manifest.unwrap();
+    assert_eq!((manifest.header.format.to_string().as_str(), manifest.steps.len()), ("1.1", 3));
+    assert_eq!(manifest.changes, [change()]);
+    assert_eq!(text_of(&path, "host/ps.txt"), "PID CMD\n1 init\n");
+}
+
+fn change() -> ChangeRecord {
+    let mut record = ChangeRecord::not_made(
+        ChangeId::DockerdDebug,
+        "dockerd",
+        ChangeState::Reverted,
+        "debug was on for 20 s, is off again",
+    );
+    record.checks =
+        vec![Check { id: "P4".to_owned(), verdict: Verdict::Pass, text: "/info answered twice".to_owned() }];
+    record.applied = Some("2026-11-20T23:15:07Z".parse().unwrap());
+    record.reverted = Some("2026-11-20T23:15:27Z".parse().unwrap());
+    let sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    record.before = [("sha256".to_owned(), sha256.to_owned()), ("inode".to_owned(), "253:1177".to_owned())].into();
+    record.after = record.before.clone();
+    record.remains = vec!["ctime of /etc/docker/daemon.json".to_owned()];
+    record.log = vec!["123 state ON".to_owned()];
+    record
+}
+
+#[tokio::test]
+async fn what_a_node_says_of_a_change_is_redacted_and_its_state_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = begin(dir.path()).await;
+    let mut told = change();
+    for text in [&mut told.text, &mut told.describe, &mut told.checks[0].text, &mut told.log[0], &mut told.remains[0]] {
+        text.push_str(" password=hunter2");
+    }
+    told.after.insert("label".to_owned(), "password=hunter2".to_owned());
+    told.mend = Some("plegcollect revert --nodes worker-001".to_owned());
+    let closing = Closing { changes: vec![told.clone()], ..Closing::now(Ending::Complete) };
+    let sealed = bundle.seal(closing).await.unwrap();
+    let kept = &verify(&sealed.path).unwrap().manifest.unwrap().changes[0];
+    assert!(!format!("{kept:?}").contains("hunter2"), "{kept:?}");
+    assert_eq!((&kept.before, &kept.mend, kept.state), (&told.before, &told.mend, told.state));
+    assert_eq!(sealed.manifest.changes[0], *kept);
+}
+
 /// Writes that fixture; to be run once per format version.
 #[tokio::test]
 #[ignore = "writes tests/fixtures; run by hand when the format version grows"]
@@ -480,9 +531,10 @@ async fn write_the_fixture() {
     absent.id = "cri/crictl".parse().unwrap();
     (absent.outcome, absent.files) = (Outcome::Absent, vec![]);
     bundle.record(absent).await.unwrap();
-    let sealed = bundle.seal(Closing::now(Ending::Complete)).await.unwrap();
-    let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bundle-1.0.tar.zst");
-    fs::copy(sealed.path, to).unwrap();
+    let closing = Closing { changes: vec![change()], ..Closing::now(Ending::Complete) };
+    let sealed = bundle.seal(closing).await.unwrap();
+    let name = format!("tests/fixtures/bundle-{}.tar.zst", sealed.manifest.header.format);
+    fs::copy(sealed.path, Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
 }
 
 /// Streams much more than is kept and looks at the peak of the process's memory.

@@ -7,6 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::change::ChangeRecord;
 use crate::event::StepCounts;
 use crate::evidence::{FileRecord, StepRecord};
 use crate::inventory::NodeName;
@@ -24,7 +25,7 @@ pub struct FormatVersion {
 }
 
 /// The version this program writes.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 impl FormatVersion {
     /// Returns whether this program understands the version.
@@ -169,6 +170,8 @@ pub struct Closing {
     pub clock_offset_ms: Option<i64>,
     /// Daemons before and after.
     pub restart_proof: Option<RestartProof>,
+    /// Changes made to the node, or not made.
+    pub changes: Vec<ChangeRecord>,
 }
 
 impl Closing {
@@ -183,6 +186,7 @@ impl Closing {
             facts: None,
             clock_offset_ms: None,
             restart_proof: None,
+            changes: Vec::new(),
         }
     }
 }
@@ -222,9 +226,9 @@ pub struct Manifest {
     /// Replacements made, by rule.
     #[serde(default)]
     pub redactions: BTreeMap<String, u64>,
-    /// Changes made to the node and undone; none are made by this version.
+    /// Changes made to the node and undone, and those that were not made, with the reason.
     #[serde(default)]
-    pub changes: Vec<serde_json::Value>,
+    pub changes: Vec<ChangeRecord>,
     /// Daemons before and after.
     #[serde(default)]
     pub restart_proof: Option<RestartProof>,

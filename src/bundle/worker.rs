@@ -386,7 +386,7 @@ impl Worker {
             steps: std::mem::take(&mut self.steps),
             other_files: std::mem::take(&mut self.other),
             redactions: self.redactions.clone(),
-            changes: Vec::new(),
+            changes: closing.changes.into_iter().map(|change| change.map_text(|text| redactor.text(text))).collect(),
             restart_proof: closing.restart_proof,
         };
         let (bytes, _) = self.redacted(&json(layout::MANIFEST, &manifest)?);

@@ -82,6 +82,32 @@ impl ChangeRecord {
         }
     }
 
+    /// Returns the record with every text a node had a part in replaced by `map` of it, for redaction.
+    #[must_use]
+    pub fn map_text(self, map: impl Fn(&str) -> String) -> Self {
+        let list = |texts: Vec<String>| texts.iter().map(|text| map(text)).collect();
+        let values = |values: BTreeMap<String, String>| {
+            values.into_iter().map(|(name, value)| (map(&name), map(&value))).collect()
+        };
+        Self {
+            change: self.change,
+            subject: map(&self.subject),
+            state: self.state,
+            describe: map(&self.describe),
+            text: map(&self.text),
+            checks: self.checks.into_iter().map(|check| Check { text: map(&check.text), ..check }).collect(),
+            warnings: list(self.warnings),
+            applied: self.applied,
+            reverted: self.reverted,
+            before: values(self.before),
+            after: values(self.after),
+            differences: list(self.differences),
+            remains: list(self.remains),
+            mend: self.mend.as_deref().map(&map),
+            log: list(self.log),
+        }
+    }
+
     /// Returns what the summary says of it.
     #[must_use]
     pub fn summary(&self) -> ChangeSummary {

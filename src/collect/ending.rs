@@ -93,6 +93,7 @@ pub(crate) async fn seal(
         #[expect(clippy::cast_possible_truncation, reason = "saturates")]
         clock_offset_ms: ended.clock.map(|c| c.offset_ms.round() as i64),
         restart_proof: None,
+        changes: Vec::new(),
     };
     let mut summary = NodeSummary {
         steps: counts,
