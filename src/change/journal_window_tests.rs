@@ -38,6 +38,11 @@ impl Shell for Here {
     }
 }
 
+fn put(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    use std::io::Write as _;
+    std::fs::File::create(path).unwrap().write_all(text.as_ref()).unwrap();
+}
+
 #[derive(Default)]
 struct Text(Vec<u8>);
 
@@ -157,7 +162,7 @@ else
 fi
 "#;
     let path = dir.join("journalctl");
-    std::fs::write(&path, text).unwrap();
+    put(&path, text);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -172,10 +177,10 @@ async fn of_a_journal_no_line_is_lost_at_the_beginning_of_the_window() {
             [(0, 1, false), (0, 5, false), (3, 0, false), (3, 1, false), (3, 40, false), (3, 1, true), (3, 2, true)]
         {
             let numbers = |range: std::ops::RangeInclusive<usize>| range.map(|n| format!("{n}\n")).collect::<String>();
-            std::fs::write(&entries, numbers(1..=before)).unwrap();
+            put(&entries, numbers(1..=before));
             let cursors = mark(&shell, &facts(true), &LogFiles::default()).await;
             assert!(cursors.at.is_some_and(|at| at > 1_700_000_000));
-            std::fs::write(&entries, numbers(if vacuumed { before + 1 } else { 1 }..=before + added)).unwrap();
+            put(&entries, numbers(if vacuumed { before + 1 } else { 1 }..=before + added));
             let (end, text) = window(&shell, &cursors, LogOf::Docker).await;
             assert_eq!(end, WindowEnd::Complete);
             let want: String = (before + 1..=before + added).map(|n| format!("line {n}\n")).collect();
@@ -188,13 +193,12 @@ async fn of_a_journal_no_line_is_lost_at_the_beginning_of_the_window() {
 async fn dropped_lines_of_the_units_are_counted_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     journalctl(dir.path());
-    std::fs::write(dir.path().join("entries"), "1\n").unwrap();
-    std::fs::write(
+    put(dir.path().join("entries"), "1\n");
+    put(
         dir.path().join("driver"),
         "Suppressed 37500 messages from docker.service\nSuppressed 7 messages from /system.slice/docker.service\n\
          Suppressed 5 messages from other.service\nSuppressed x messages from docker.service\nJournal started\n",
-    )
-    .unwrap();
+    );
     for shell in shells(dir.path()) {
         let cursors = mark(&shell, &facts(true), &LogFiles::default()).await;
         assert_eq!(suppressed(&shell, &cursors).await, 37_507);
@@ -205,7 +209,7 @@ async fn dropped_lines_of_the_units_are_counted_and_no_others() {
 async fn a_daemon_without_a_unit_of_its_own_has_no_window_and_no_option_is_taken_for_a_unit() {
     let dir = tempfile::tempdir().unwrap();
     journalctl(dir.path());
-    std::fs::write(dir.path().join("entries"), "1\n").unwrap();
+    put(dir.path().join("entries"), "1\n");
     for shell in shells(dir.path()) {
         let cursors = mark(&shell, &facts(true), &LogFiles::default()).await;
         for (which, want) in [(LogOf::Containerd, "in dockerd's log"), (LogOf::Kubelet, "no systemd unit")] {
