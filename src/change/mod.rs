@@ -9,6 +9,7 @@ pub mod debug_target;
 pub mod journal_window;
 pub mod receipt;
 mod shell;
+pub mod stack_dump;
 
 pub use debug_target::{Client, DebugTarget, Edit, FileState, Process};
 pub use receipt::{ChangeRecord, Check, Verdict};

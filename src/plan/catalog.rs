@@ -24,21 +24,30 @@ const FILES: [(&str, &str); 9] = [
     ("node.toml", include_str!("catalog/node.toml")),
 ];
 
-const SCRIPTS: [(&str, &str); 19] = [
+/// Functions that ask an API on a socket file; also part of scripts in `change/`.
+pub(crate) const DOCKER_API: &str = include_str!("scripts/docker-api.sh");
+/// Functions that find dumps of goroutines and open them; also part of scripts in `change/`.
+pub(crate) const GO_DUMPS: &str = include_str!("scripts/go-dumps.sh");
+
+const SCRIPTS: [(&str, &str); 23] = [
     ("cmdline.sh", include_str!("scripts/cmdline.sh")),
     ("cni-config.sh", include_str!("scripts/cni-config.sh")),
     ("dbus-cookie.sh", include_str!("scripts/dbus-cookie.sh")),
+    ("docker-api.sh", DOCKER_API),
     ("exited-crictl.sh", include_str!("scripts/exited-crictl.sh")),
     ("exited-files.sh", include_str!("scripts/exited-files.sh")),
     ("fds.sh", include_str!("scripts/fds.sh")),
+    ("go-dumps.sh", GO_DUMPS),
     ("journal-grep.sh", include_str!("scripts/journal-grep.sh")),
     ("list-dirs.sh", include_str!("scripts/list-dirs.sh")),
     ("limits.sh", include_str!("scripts/limits.sh")),
     ("log-files.sh", include_str!("scripts/log-files.sh")),
+    ("pprof.sh", include_str!("scripts/pprof.sh")),
     ("ps-proc.sh", include_str!("scripts/ps-proc.sh")),
     ("read.sh", include_str!("scripts/read.sh")),
     ("runc.sh", include_str!("scripts/runc.sh")),
     ("sar.sh", include_str!("scripts/sar.sh")),
+    ("stacks-found.sh", include_str!("scripts/stacks-found.sh")),
     ("stuck-builtin.sh", include_str!("scripts/stuck-builtin.sh")),
     ("stuck.sh", include_str!("scripts/stuck.sh")),
     ("systemd.sh", include_str!("scripts/systemd.sh")),

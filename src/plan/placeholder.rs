@@ -5,10 +5,11 @@
 use super::facts::{Daemon, NodeFacts};
 
 /// Names that may stand between braces, for messages. A `?` behind one makes it optional: empty if unknown.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "since",
     "since.seconds",
     "dockerd.pid",
+    "dockerd.socket",
     "dockerd.unit",
     "containerd.pid",
     "containerd.unit",
@@ -138,6 +139,7 @@ impl Values<'_> {
             "since.seconds" => Ok(self.since_seconds.to_string()),
             "daemon-json" => Ok(flag_path(facts.dockerd.as_ref(), "--config-file")
                 .unwrap_or_else(|| "/etc/docker/daemon.json".to_owned())),
+            "dockerd.socket" => Ok(dockerd_socket(facts)),
             "kubelet.config" => Ok(flag_path(facts.kubelet.as_ref(), "--config")
                 .unwrap_or_else(|| "/var/lib/kubelet/config.yaml".to_owned())),
             "crictl.endpoint" => crictl_endpoint(facts).ok_or_else(|| "no CRI socket was found".to_owned()),
@@ -184,10 +186,31 @@ fn flag_path(daemon: Option<&Daemon>, flag: &str) -> Option<String> {
     flag_value(&daemon?.cmdline, flag).filter(|path| is_sound_path(path) && !kernel(path)).map(ToOwned::to_owned)
 }
 
+/// Returns the socket file of dockerd's API, as its flags have it; otherwise the usual one, which systemd's socket unit
+/// (`fd://`) has, too.
+pub(crate) fn dockerd_socket(facts: &NodeFacts) -> String {
+    const USUAL: &str = "/var/run/docker.sock";
+    let Some(dockerd) = &facts.dockerd else { return USUAL.to_owned() };
+    let hosts = ["-H", "--host"].into_iter().flat_map(|flag| flag_values(&dockerd.cmdline, flag));
+    let mut sockets = hosts.filter_map(|host| host.strip_prefix("unix://")).filter(|path| is_plain_path(path));
+    let first = sockets.next().unwrap_or(USUAL);
+    if first == USUAL || sockets.any(|path| path == USUAL) { USUAL.to_owned() } else { first.to_owned() }
+}
+
+/// A path without anything that a URL or an option would read otherwise.
+fn is_plain_path(path: &str) -> bool {
+    is_sound_path(path) && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._+@-".contains(&b))
+}
+
 fn flag_value<'a>(args: &'a [String], flag: &str) -> Option<&'a str> {
-    let joined = args.iter().filter_map(|arg| arg.strip_prefix(flag)?.strip_prefix('='));
-    let apart = args.iter().zip(args.iter().skip(1)).filter(|(arg, _)| *arg == flag).map(|(_, value)| value.as_str());
-    joined.chain(apart).last()
+    flag_values(args, flag).last()
+}
+
+fn flag_values<'a>(args: &'a [String], flag: &str) -> impl Iterator<Item = &'a str> {
+    let joined = args.iter().filter_map(move |arg| arg.strip_prefix(flag)?.strip_prefix('='));
+    let apart =
+        args.iter().zip(args.iter().skip(1)).filter(move |(arg, _)| *arg == flag).map(|(_, value)| value.as_str());
+    joined.chain(apart)
 }
 
 /// Sockets a runtime may serve CRI on. A kubelet that is told its endpoint decides; else what runs; else cri-dockerd
@@ -268,6 +291,23 @@ mod tests {
                 "/var/lib/kubelet/config.yaml",
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn the_api_is_asked_where_dockerd_serves_it() {
+        for (args, want) in [
+            (&["-H", "fd://", "--containerd=/run/containerd/containerd.sock"][..], "/var/run/docker.sock"),
+            (&["--host=unix:///run/x.sock"], "/run/x.sock"),
+            (&["-H", "tcp://0.0.0.0:1", "-H", "unix:///run/x.sock"], "/run/x.sock"),
+            (&["-H=unix:///run/x.sock", "-H=unix:///var/run/docker.sock"], "/var/run/docker.sock"),
+            (&["-H", "unix:///run/../x"], "/var/run/docker.sock"),
+            (&["-H", "unix:///run/a b"], "/var/run/docker.sock"),
+            (&["-H", "unix://-x"], "/var/run/docker.sock"),
+        ] {
+            let cmdline = args.iter().map(|s| (*s).to_owned()).collect();
+            let dockerd = Some(Daemon { pid: Some(7), cmdline, ..Daemon::default() });
+            assert_eq!(dockerd_socket(&NodeFacts { dockerd, ..NodeFacts::default() }), want, "{args:?}");
         }
     }
 
