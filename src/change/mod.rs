@@ -6,6 +6,7 @@
 //! versions; the functions that build on one name it.
 
 pub mod debug_target;
+pub mod dockerd_debug;
 pub mod journal_window;
 pub mod receipt;
 mod shell;

@@ -21,3 +21,4 @@ mod nodes;
 mod residue;
 mod streams;
 mod support;
+mod window;
