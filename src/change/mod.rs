@@ -8,6 +8,7 @@
 pub mod debug_target;
 pub mod dockerd_debug;
 pub mod journal_window;
+pub mod preflight;
 pub mod receipt;
 mod shell;
 pub mod stack_dump;

@@ -18,6 +18,7 @@ mod faults;
 mod kill;
 mod nine;
 mod nodes;
+mod refusals;
 mod residue;
 mod streams;
 mod support;

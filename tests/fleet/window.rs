@@ -134,8 +134,11 @@ fn debug(node: &str) -> String {
 
 fn gone(node: &str, within: u64) {
     crate::support::wait_until("no trace on the node", Duration::from_secs(within), || {
-        on_node(node, "ls -d /run/plegcollect* 2>/dev/null; systemctl list-units --all --no-legend 'plegcollect*'; true")
-            .is_empty()
+        on_node(
+            node,
+            "ls -d /run/plegcollect* 2>/dev/null; systemctl list-units --all --no-legend 'plegcollect*'; true",
+        )
+        .is_empty()
     });
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{GuardState, Look, Operator, Standing};
+use crate::change::preflight::kept_by_reload;
 use crate::change::{ChangeRecord, DebugTarget};
 use crate::evidence::ChangeState;
 use crate::printable::printable;
@@ -100,8 +101,9 @@ pub(super) fn judge(
         (None, _) => wrong.push("dockerd does not answer whether debug is off".to_owned()),
     }
     if let (Some(info), false) = (&look.info, restarted) {
+        let now = kept_by_reload(info);
         for (name, was) in &target.info {
-            let is = info.get(name).map(serde_json::Value::to_string).unwrap_or_default();
+            let is = now.get(name).cloned().unwrap_or_default();
             if is != *was {
                 let text = format!("dockerd's {name} was {was}, is {is}");
                 if foreign { record.warnings.push(printable(&text, 400)) } else { wrong.push(printable(&text, 400)) }
