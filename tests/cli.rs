@@ -192,6 +192,13 @@ fn slips_of_the_command_line_get_a_way_out() {
         (&["--nodes", "worker-001", "plan"], "write the command first"),
         (&["--nodes", "localhost", "--node-deadline", "0s"], "1 second at least"),
         (&["--nodes", "localhost", "--node-deadline", "20"], "write 90s"),
+        (&["--nodes", "localhost", "--window", "11m"], "it must be 1s to 10m"),
+        (&["--nodes", "localhost", "--read-only", "--shim-stacks"], "cannot be used with"),
+        (
+            &["--nodes", "localhost", "--local", "--window", "9", "--dockerd-debug", "off"],
+            "--dockerd-debug off forbids",
+        ),
+        (&["plan", "--nodes", "localhost", "--local", "--shim-stacks", "--stacks", "off"], "leave out one of the two"),
         (&["--nodes", "localhost", "--since", "-1h"], "invalid time"),
         (&["--nodes", "localhost", "--since", "2999-01-01T00:00:00Z"], "lies ahead"),
         (&["show", "."], "is a directory"),
@@ -208,6 +215,25 @@ fn a_plan_for_a_node_that_is_not_reached_says_so() {
     let (code, err) = refused(dir.path(), &["plan", "--nodes", "root@127.0.0.1:1", "--batch"]);
     assert_eq!(code, 12, "{err}");
     assert!(err.contains("127.0.0.1") && err.contains("hint:"), "{err}");
+}
+
+#[test]
+fn a_plan_tells_what_would_be_changed_or_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = |args: &[&str]| {
+        let all = [&["plan", "--nodes", "localhost", "--local", "--batch"], args].concat();
+        let output = call(dir.path(), &all);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = plan(&["--read-only"]);
+    assert!(text.contains("No change to the node:\n  - dockerd-debug: not made: --read-only"), "{text}");
+    assert!(text.ends_with("nothing on these nodes is changed\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&plan(&["--json", "--stacks", "off"])).unwrap();
+    let stacks = &json[0]["changes"][1];
+    assert_eq!((&stacks["change"], &stacks["planned"]), (&"stack-dump".into(), &false.into()));
+    assert!(stacks["reason"].as_str().unwrap().contains("stacks are off"), "{stacks}");
+    assert!(plan(&["--sudoers"]).contains("# Changes (dockerd debug, stacks) need root's login"));
 }
 
 #[test]
@@ -233,6 +259,7 @@ fn completions_and_man_page() {
         (&["man"], "\\-\\-sudoers"),
         (&["man"], ".SS verify"),
         (&["man"], "130 interrupted"),
+        (&["man"], "20 a node may still be changed"),
     ] {
         let output = call(dir.path(), args);
         assert!(output.status.success());

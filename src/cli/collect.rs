@@ -171,6 +171,7 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         run: identity,
     };
 
+    let lease = options.selection.changes.lease;
     let outcome = {
         let body = collect::run(options, Arc::clone(&connector), &run_dir, &mut record, &events, &shutdown);
         tokio::pin!(body);
@@ -191,17 +192,23 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         let open = record.planned_nodes.saturating_sub(record.nodes.len());
         record.warnings.push(format!("stopped at once: {open} of the nodes were not finished and are not listed"));
         record.finished = Some(Timestamp::now());
-        record.exit_code = Some(exit::INTERRUPTED);
+        // Open debug windows are closed by the guards on the nodes, within the lease.
+        let code = if exit::any_still_changed(&record.nodes) { exit::STILL_CHANGED } else { exit::INTERRUPTED };
+        record.exit_code = Some(code);
         drop(record.save(&run_dir.path));
         drop(events);
         drop(tokio::time::timeout(Duration::from_millis(500), display.finish()).await);
         return Err(AppError::new(
-            exit::INTERRUPTED,
+            code,
             format!(
                 "stopped at once; unfinished bundles in {} end in .partial and are readable",
                 run_dir.path.display()
             ),
-        ));
+        )
+        .hint(format!(
+            "where a debug window was open the node closes it by itself within {}; `plegcollect revert` tells",
+            humantime::format_duration(lease)
+        )));
     };
     connector.close().await;
 

@@ -1,6 +1,7 @@
 //! Exit codes: documented, ordered by gravity. When several apply the gravest wins.
 
 use crate::event::{NodeResult, NodeSummary};
+use crate::evidence::ChangeState;
 
 /// Everything that was asked for was got.
 pub(crate) const COMPLETE: u8 = 0;
@@ -33,7 +34,9 @@ pub(crate) struct Circumstances {
 pub(crate) fn of_run(nodes: &[NodeSummary], circumstances: Circumstances) -> u8 {
     let internal = nodes.iter().any(|n| n.failure.as_deref() == Some("internal"));
     let reached = |n: &NodeSummary| matches!(n.result, NodeResult::Complete | NodeResult::Partial);
-    if circumstances.interrupted {
+    if any_still_changed(nodes) {
+        STILL_CHANGED
+    } else if circumstances.interrupted {
         INTERRUPTED
     } else if internal {
         INTERNAL
@@ -50,6 +53,12 @@ pub(crate) fn of_run(nodes: &[NodeSummary], circumstances: Circumstances) -> u8 
     }
 }
 
+/// Returns whether one of the nodes may still be changed, which outranks everything.
+#[must_use]
+pub(crate) fn any_still_changed(nodes: &[NodeSummary]) -> bool {
+    nodes.iter().flat_map(|n| &n.changes).any(|change| change.state == ChangeState::StillChanged)
+}
+
 /// Returns an exit code in words.
 #[must_use]
 pub(crate) const fn meaning(code: u8) -> &'static str {
@@ -61,7 +70,7 @@ pub(crate) const fn meaning(code: u8) -> &'static str {
         EVIDENCE_MISSING => "all nodes reached, some evidence is missing",
         NODES_UNREACHED => "some nodes were not reached",
         NONE_REACHED => "no node was reached",
-        STILL_CHANGED => "a node may still be changed",
+        STILL_CHANGED => "a node may still be changed: the summary names it and the command that mends it",
         INTERRUPTED => "interrupted",
         _ => "unknown",
     }
@@ -107,6 +116,17 @@ mod tests {
         ] {
             let nodes: Vec<_> = results.iter().map(|r| node(*r, None)).collect();
             assert_eq!(of_run(&nodes, circumstances), want, "{results:?} {circumstances:?}");
+        }
+        for (state, want) in [
+            (ChangeState::StillChanged, STILL_CHANGED),
+            (ChangeState::Refused, INTERRUPTED),
+            (ChangeState::Skipped, INTERRUPTED),
+        ] {
+            let mut changed = node(Complete, Some("internal"));
+            let change = crate::plan::ChangeId::DockerdDebug;
+            changed.changes.push(crate::event::ChangeSummary { change, state, text: String::new(), mend: None });
+            let all = Circumstances { interrupted: true, disk_failed: true };
+            assert_eq!(of_run(&[changed, node(Unreached, None)], all), want);
         }
         assert_eq!(of_run(&[node(Partial, Some("internal")), node(Unreached, None)], calm), INTERNAL);
     }

@@ -25,12 +25,13 @@ use self::error::AppError;
 
 /// Collect evidence from Kubernetes nodes over SSH, restarting nothing
 ///
-/// Reaches every selected node over plain SSH, runs bounded read-only commands, and leaves one
-/// sealed, compressed, verifiable bundle per node, with a summary and an honest exit code.
+/// Reaches every selected node over plain SSH, runs bounded read-only commands, takes stacks and
+/// switches dockerd's debug log on for a while where that is safe, undoes both, and leaves one sealed, compressed, verifiable bundle per node, with a summary and an honest exit code.
 #[derive(Debug, Parser)]
 #[command(name = "plegcollect", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 all complete, 1 internal error, 2 usage, 3 setup (inventory, output path), \
-10 some evidence missing, 11 some nodes not reached, 12 none reached, 130 interrupted.")]
+10 some evidence missing, 11 some nodes not reached, 12 none reached, 20 a node may still be changed (outranks all others), \
+130 interrupted.")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -17,7 +17,7 @@ use super::{exit, output};
 use crate::collect::{PlannedNode, SudoPassword, plan_node};
 use crate::inventory::fold;
 use crate::plan::facts::Rights;
-use crate::plan::{Action, Encoding, NodePlan, Phase, What};
+use crate::plan::{Action, ChangeId, ChangePolicy, Encoding, NodePlan, Phase, What};
 use crate::printable::printable;
 use crate::session::SessionError;
 use crate::session::command::{self, CommandSpec};
@@ -130,20 +130,34 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
             "# They hold for this --profile and --since; lines that name a pid, until that daemon is restarted."
         )
         .ok();
+        writeln!(
+            text,
+            "# Changes (dockerd debug, stacks) need root's login or unrestricted sudo; else they are refused."
+        )
+        .ok();
         for line in lines {
             writeln!(text, "{line}").ok();
         }
     } else if args.json {
-        let json: Vec<_> =
-            groups.iter().map(|(names, node)| serde_json::json!({ "nodes": names, "plan": node.plan })).collect();
+        let json: Vec<_> = groups
+            .iter()
+            .map(|(names, node)| {
+                serde_json::json!({
+                    "nodes": names,
+                    "plan": node.plan,
+                    "changes": changes_json(node, &selection.changes),
+                })
+            })
+            .collect();
         text = serde_json::to_string_pretty(&json).map_err(|e| AppError::new(exit::INTERNAL, e.to_string()))?;
         text.push('\n');
     } else {
         for (names, node) in &groups {
             writeln!(text, "{} ({})\n", fold(names), printable(&node.facts.os, 80)).ok();
             text.push_str(&render(node, args.scripts));
+            text.push_str(&changes(node, &selection.changes));
         }
-        if !groups.is_empty() {
+        if !groups.is_empty() && groups.iter().all(|(_, node)| planned_changes(node, &selection.changes).is_empty()) {
             writeln!(text, "nothing on these nodes is changed").ok();
         }
     }
@@ -155,6 +169,7 @@ fn render(node: &PlannedNode, scripts: bool) -> String {
     let mut text = String::new();
     for phase in [Phase::Before, Phase::During, Phase::After] {
         for step in node.plan.steps.iter().filter(|s| s.phase == phase) {
+            let about = &step.about;
             let line = match &step.action {
                 Action::Run(run) => {
                     let spec = CommandSpec {
@@ -171,13 +186,57 @@ fn render(node: &PlannedNode, scripts: bool) -> String {
                 }
                 Action::Absent(reason) => format!("absent: {reason}"),
                 Action::Skipped(reason) => format!("skipped: {reason}"),
-                Action::Change(step) => format!("change: {}", step.change),
+                Action::Change(step) => format!("by {}: {}", step.change, about),
             };
             writeln!(text, "  {:<28} {}", step.file, printable(&line, 4000)).ok();
         }
     }
     writeln!(text, "\n  {}\n", counts(&node.plan)).ok();
     text
+}
+
+/// Why no change of a kind would be made on a node, as far as a plan can tell.
+fn left_out(node: &PlannedNode, policy: &ChangePolicy, change: ChangeId) -> Option<String> {
+    if let Some(why) = policy.forbids(change) {
+        return Some(why.to_owned());
+    }
+    let yields = |action: &Action| matches!(action, Action::Change(step) if step.change == change);
+    if !node.plan.steps.iter().any(|step| yields(&step.action)) {
+        return Some("no step that needs it is selected, or the node lacks the daemon".to_owned());
+    }
+    (node.facts.shell.rights == Rights::None).then(|| "the login has no root's rights on the node".to_owned())
+}
+
+fn planned_changes(node: &PlannedNode, policy: &ChangePolicy) -> Vec<ChangeId> {
+    ChangeId::ALL.into_iter().filter(|change| left_out(node, policy, *change).is_none()).collect()
+}
+
+/// What would be changed on the node, in words; the checks before each change are made by a run only.
+fn changes(node: &PlannedNode, policy: &ChangePolicy) -> String {
+    let heading = match planned_changes(node, policy).as_slice() {
+        [] => "No change to the node:",
+        _ => "Changes to the node, undone before the run ends:",
+    };
+    let mut text = format!("  {heading}\n");
+    for change in ChangeId::ALL {
+        let line = match left_out(node, policy, change) {
+            None => change.describe(policy),
+            Some(why) => format!("{change}: not made: {why}"),
+        };
+        writeln!(text, "  - {line}").ok();
+    }
+    text.push('\n');
+    text
+}
+
+fn changes_json(node: &PlannedNode, policy: &ChangePolicy) -> Vec<serde_json::Value> {
+    ChangeId::ALL
+        .into_iter()
+        .map(|change| match left_out(node, policy, change) {
+            None => serde_json::json!({ "change": change, "planned": true, "describe": change.describe(policy) }),
+            Some(why) => serde_json::json!({ "change": change, "planned": false, "reason": why }),
+        })
+        .collect()
 }
 
 /// A script is shown by what it is for; `--scripts` prints its text.
@@ -190,8 +249,11 @@ fn shortened(command: &str, what: &What, about: &str) -> String {
 }
 
 fn counts(plan: &NodePlan) -> String {
-    let run = plan.steps.iter().filter(|s| matches!(s.action, Action::Run(_))).count();
-    format!("{run} of {} steps run; the others have nothing to read here", plan.steps.len())
+    let change = match plan.to_change() {
+        0 => String::new(),
+        n => format!(", {n} by a change to the node"),
+    };
+    format!("{} of {} steps run{change}; the others have nothing to read here", plan.to_run(), plan.steps.len())
 }
 
 /// The lines for the node's probe, its steps, and the look at a hung command.

@@ -17,12 +17,46 @@ pub enum ChangeId {
 }
 
 impl ChangeId {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::DockerdDebug, Self::StackDump];
+
     /// Returns the name used in flags, inventory, manifest and summary.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DockerdDebug => "dockerd-debug",
             Self::StackDump => "stack-dump",
+        }
+    }
+
+    /// Returns what the change does to a node and how it is undone, one or more sentences, for people.
+    #[must_use]
+    pub fn describe(self, policy: &ChangePolicy) -> String {
+        let shown = humantime::format_duration;
+        match self {
+            Self::DockerdDebug => format!(
+                "dockerd debug, where the checks before it find it safe: a daemon.json with \"debug\": true stands on disk \
+                 for the instant of a reload (SIGHUP), then the original file again; after {} the same with false. A \
+                 guard on the node switches it off without us, too: {} after our last sign of life, after {} in any \
+                 case. Environments of containers created in that time go to the node's journal.",
+                shown(policy.window),
+                shown(policy.lease),
+                shown(policy.deadline)
+            ),
+            Self::StackDump => {
+                let shims = if policy.shim_stacks {
+                    " SIGUSR1 once to each containerd-shim-runc-v2, while containerd answers: their stacks go to \
+                     containerd's log."
+                } else {
+                    ""
+                };
+                format!(
+                    "stacks: SIGUSR1 twice, {} apart, to dockerd and containerd, if they have {} goroutines at most (0.09 \
+                     ms of standstill each); the file each writes is fetched, then removed.{shims}",
+                    shown(policy.sample_gap),
+                    policy.max_dump_goroutines
+                )
+            }
         }
     }
 }
@@ -126,6 +160,17 @@ impl ChangePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_change_does_is_told_with_the_numbers_of_the_policy() {
+        let policy = ChangePolicy { window: Duration::from_secs(90), shim_stacks: true, ..ChangePolicy::default() };
+        let debug = ChangeId::DockerdDebug.describe(&policy);
+        for word in ["after 1m 30s", "30s after our last sign of life", "after 10m", "journal", "SIGHUP"] {
+            assert!(debug.contains(word), "{word}: {debug}");
+        }
+        assert!(ChangeId::StackDump.describe(&policy).contains("shim-runc-v2"));
+        assert!(!ChangeId::StackDump.describe(&ChangePolicy::default()).contains("shim"));
+    }
 
     #[test]
     fn read_only_forbids_everything() {

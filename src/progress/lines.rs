@@ -2,7 +2,7 @@
 //! above the bars. Wording of events lives here; nothing is written here.
 
 use crate::event::{Event, EventKind, NodeResult, NodeSummary};
-use crate::evidence::StepRecord;
+use crate::evidence::{ChangeState, StepRecord};
 
 use crate::wording::{bytes, count, duration, path, safe};
 use std::time::Duration;
@@ -41,6 +41,14 @@ pub(crate) fn line(event: &Event, level: Level) -> Option<String> {
         }
         EventKind::StepFinished { node, record } if verbose => format!("{node}: {}", step(record)),
         EventKind::NodeFinished(summary) if normal || !is_well(summary) => finished(summary),
+        EventKind::Change { node, change, state, text } if normal || *state == Some(ChangeState::StillChanged) => {
+            let state = match state {
+                None => String::new(),
+                Some(ChangeState::StillChanged) => "MAY STILL BE CHANGED: ".to_owned(),
+                Some(state) => format!("{}: ", state.word()),
+            };
+            format!("{node}: {change}: {state}{}", safe(text))
+        }
         EventKind::Warning { node: Some(node), text } => format!("warning: {node}: {}", safe(text)),
         EventKind::Warning { node: None, text } => format!("warning: {}", safe(text)),
         EventKind::Interrupted { again: false } => {
@@ -57,7 +65,8 @@ pub(crate) fn line(event: &Event, level: Level) -> Option<String> {
 
 /// Returns whether nothing needs to be said of the node on a quiet run.
 fn is_well(summary: &NodeSummary) -> bool {
-    summary.result == NodeResult::Complete && summary.steps.is_clean()
+    let still_changed = summary.changes.iter().any(|change| change.state == ChangeState::StillChanged);
+    summary.result == NodeResult::Complete && summary.steps.is_clean() && !still_changed
 }
 
 fn step(record: &StepRecord) -> String {
@@ -104,7 +113,9 @@ fn finished(s: &NodeSummary) -> String {
 mod tests {
     use super::super::test_events::{HOSTILE, at, node, opening, record, summary};
     use super::*;
+    use crate::event::ChangeSummary;
     use crate::evidence::Outcome;
+    use crate::plan::ChangeId;
 
     fn all(hostile: bool) -> Vec<Event> {
         let text = |plain: &str| if hostile { HOSTILE.to_owned() } else { plain.to_owned() };
@@ -150,6 +161,38 @@ mod tests {
                 "23:17:11 interrupted: ending steps under way, sealing bundles; once more to stop at once",
             ]
         );
+    }
+
+    #[test]
+    fn changes_are_told_and_a_node_still_changed_even_on_a_quiet_run() {
+        let event = |state, text: &str| {
+            let change = ChangeId::DockerdDebug;
+            at(9, EventKind::Change { node: node(1), change, state, text: text.to_owned() })
+        };
+        for (state, text, normal, quiet) in [
+            (None, "debug is on for 20 s", "23:17:09 worker-001: dockerd-debug: debug is on for 20 s", false),
+            (
+                Some(ChangeState::Reverted),
+                "off again",
+                "23:17:09 worker-001: dockerd-debug: reverted: off again",
+                false,
+            ),
+            (
+                Some(ChangeState::StillChanged),
+                "debug is on",
+                "23:17:09 worker-001: dockerd-debug: MAY STILL BE CHANGED: debug is on",
+                true,
+            ),
+        ] {
+            let event = event(state, text);
+            assert_eq!(line(&event, Level::Normal).as_deref(), Some(normal));
+            assert_eq!(line(&event, Level::Trouble).is_some(), quiet, "{normal}");
+        }
+        let mut well = summary(1, NodeResult::Complete);
+        assert!(is_well(&well));
+        let (change, state) = (ChangeId::DockerdDebug, ChangeState::StillChanged);
+        well.changes.push(ChangeSummary { change, state, text: String::new(), mend: None });
+        assert!(!is_well(&well));
     }
 
     #[test]

@@ -76,7 +76,12 @@ pub(crate) fn summary(i: usize, result: NodeResult) -> NodeSummary {
         hint: None,
         missing: Vec::new(),
         changes: Vec::new(),
-        restarts: crate::event::Restarts::default(),
+        restarts: if bundle {
+            let same = ["dockerd", "containerd", "kubelet"].map(str::to_owned).to_vec();
+            crate::event::Restarts::None { same }
+        } else {
+            crate::event::Restarts::Unknown
+        },
     }
 }
 

@@ -9,8 +9,8 @@ use crate::inventory::NodeName;
 use crate::wording::{bytes, count, duration, path, safe};
 
 use super::RunSummary;
-use super::groups;
 use super::words::{result, tally, unclean, why};
+use super::{changes, groups};
 
 /// Steps listed per node; the manifest has all of them.
 const STEPS_LISTED: usize = 50;
@@ -38,7 +38,9 @@ pub fn render(nodes: &[NodeSummary], ctx: &RunSummary) -> String {
         out.line(&format!("- note: {}", code(note)));
     }
     out.line(&format!("- exit code **{}**: {}", ctx.exit_code, safe(&ctx.exit_meaning)));
+    still_changed(&mut out, nodes);
     table(&mut out, nodes, ctx);
+    changed(&mut out, nodes, ctx);
     missing(&mut out, nodes, ctx);
     unreached(&mut out, nodes, ctx);
     let waiting = groups::with(nodes, NodeResult::NotStarted);
@@ -47,6 +49,33 @@ pub fn render(nodes: &[NodeSummary], ctx: &RunSummary) -> String {
         out.line(&format!("- {}: {}", names(ctx, &groups::names(&waiting)), code(&why(first))));
     }
     out.0
+}
+
+fn still_changed(out: &mut Lines, nodes: &[NodeSummary]) {
+    let still = changes::still(nodes);
+    if still.is_empty() {
+        return;
+    }
+    out.heading("Nodes that may still be changed");
+    for one in still {
+        out.line(&format!("- **{}**: {}", code(one.node.as_str()), code(&one.text)));
+        out.line(&format!("  - mend it: {}", code(&one.mend)));
+    }
+}
+
+fn changed(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+    let (said, restarts) = (changes::said(nodes), changes::restarts(nodes));
+    if said.is_empty() && restarts.is_empty() {
+        return;
+    }
+    out.heading("Changes to nodes");
+    for said in said.iter().chain(&restarts) {
+        out.line(&format!("- {} {}: {}", code(&said.text), changes::how_many(said), names(ctx, &said.nodes)));
+    }
+    if let Some(remark) = changes::remark(nodes) {
+        out.line("");
+        out.line(remark);
+    }
 }
 
 struct Lines(String);

@@ -1,6 +1,7 @@
 //! What the run yielded, told at its end: the table on the terminal and SUMMARY.md. Says exactly
 //! what the node summaries hold, never more. Called by the cli; prints and writes nothing itself.
 
+mod changes;
 mod groups;
 pub mod markdown;
 pub mod summary;

@@ -7,6 +7,7 @@ use crate::event::{NodeResult, NodeSummary};
 use crate::wording::{bytes, columns, count, cut, duration, path, safe, wrap};
 
 use super::RunSummary;
+use super::changes;
 use super::groups::{self, Row};
 use super::table::{Column, Table};
 use super::words::{claim, result, tally, unclean, why};
@@ -29,7 +30,9 @@ const RESET: &str = "\u{1b}[0m";
 #[must_use]
 pub fn render(nodes: &[NodeSummary], ctx: &RunSummary, width: usize, color: bool) -> String {
     let mut page = Page { out: String::new(), width: width.max(40), color };
+    still_changed(&mut page, nodes);
     table(&mut page, nodes, ctx);
+    changed(&mut page, nodes, ctx);
     missing(&mut page, &groups::with(nodes, NodeResult::Partial), ctx);
     unreached(&mut page, nodes, ctx);
     not_started(&mut page, &groups::with(nodes, NodeResult::NotStarted), ctx);
@@ -93,6 +96,44 @@ fn style(r: NodeResult) -> &'static str {
         NodeResult::Partial => YELLOW,
         NodeResult::Unreached => RED,
         NodeResult::NotStarted => "",
+    }
+}
+
+/// First of all: somebody has to do something about these.
+fn still_changed(page: &mut Page, nodes: &[NodeSummary]) {
+    let still = changes::still(nodes);
+    if still.is_empty() {
+        return;
+    }
+    let heading = page.paint("NODES THAT MAY STILL BE CHANGED", RED);
+    page.line(&heading);
+    for one in still {
+        page.item(2, &format!("{}: ", one.node), &one.text);
+        // Whole, so that it can be copied.
+        page.path(4, "mend it: ", &one.mend);
+    }
+    page.line("");
+}
+
+fn changed(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
+    let (said, restarts) = (changes::said(nodes), changes::restarts(nodes));
+    if said.is_empty() && restarts.is_empty() {
+        return;
+    }
+    page.heading("Changes to nodes");
+    for said in &said {
+        page.item(2, "", &format!("{} {}", said.text, changes::how_many(said)));
+        page.item(4, "", &(ctx.fold)(&said.nodes));
+    }
+    if let Some(remark) = changes::remark(nodes) {
+        page.item(2, "", remark);
+    }
+    let several = restarts.len() > 1;
+    for said in &restarts {
+        page.item(2, "", &format!("{} {}", said.text, changes::how_many(said)));
+        if several {
+            page.item(4, "", &(ctx.fold)(&said.nodes));
+        }
     }
 }
 
@@ -325,7 +366,8 @@ fn end(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
     let text = format!("exit code {}: {}", ctx.exit_code, safe(&ctx.exit_meaning));
     let lines = wrap(&text, page.width);
     for line in lines {
-        let painted = page.paint(&line, if all_well { GREEN } else { YELLOW });
+        let style = if changes::still(nodes).is_empty() { YELLOW } else { RED };
+        let painted = page.paint(&line, if all_well { GREEN } else { style });
         page.line(&painted);
     }
 }

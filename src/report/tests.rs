@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{RunSummary, markdown, summary};
-use crate::event::{NodeResult, NodeSummary};
+use crate::event::{ChangeSummary, NodeResult, NodeSummary, Restarts};
+use crate::evidence::ChangeState;
 use crate::inventory::NodeName;
+use crate::plan::ChangeId;
 use crate::progress::test_events::{HOSTILE, summary as one};
 use crate::wording::columns;
 
@@ -70,6 +72,10 @@ fn the_summary_reads_well_at_80_columns() {
 
     bundles: out/worker-001..worker-002.tar.zst
 
+    Changes to nodes
+      Nothing was restarted: same pid, start time and invocation id of dockerd,
+      containerd, kubelet (2 nodes)
+
     Evidence missing
       worker-002: 1 timed-out, 2 failed
         - docker/info: timed-out: no answer within 20 s; kernel stacks are in
@@ -125,6 +131,10 @@ fn summary_md_reads_well() {
     | `worker-004` | unreached | - | - | - | - | - | - | - | 10s | - |
     | `worker-005` | not started | - | - | - | - | - | - | - | - | - |
 
+    ## Changes to nodes
+
+    - `Nothing was restarted: same pid, start time and invocation id of dockerd, containerd, kubelet` (2 nodes): `worker-001..worker-002`
+
     ## Evidence missing
 
     - `worker-002`: `1 timed-out, 2 failed`
@@ -153,7 +163,7 @@ fn a_fleet_is_folded_but_for_nodes_with_evidence_missing() {
         nodes[i - 1] = unreached(i, "refused");
     }
     let text = summary::render(&nodes, &ctx(11, "some nodes were not reached"), 80, false);
-    assert!(text.lines().count() < 40, "{text}");
+    assert!(text.lines().count() < 45, "{text}");
     let row = "478 nodes (1)  complete         74       4          0       0   5.9 GB   41s";
     assert!(text.contains(row) && text.contains("  478 nodes (1): worker-001..worker-500\n"), "{text}");
     assert!(text.contains("\nworker-007") && text.contains("\nworker-008"), "{text}");
@@ -215,9 +225,116 @@ fn the_last_line_tells_the_exit_code_in_words() {
     }
 }
 
+fn change(change: ChangeId, state: ChangeState, text: &str) -> ChangeSummary {
+    ChangeSummary { change, state, text: text.to_owned(), mend: None }
+}
+
+/// Windows that went well, one refused, one left open; a restart, and a node that could not be asked.
+fn changed() -> Vec<NodeSummary> {
+    use ChangeId::{DockerdDebug, StackDump};
+    let mut nodes: Vec<NodeSummary> = (1..=6).map(|i| one(i, NodeResult::Complete)).collect();
+    for node in &mut nodes[..3] {
+        node.changes.push(change(StackDump, ChangeState::Reverted, "dockerd: two samples, files removed"));
+        node.changes.push(change(DockerdDebug, ChangeState::Reverted, "on for about 20 s, off again, verified"));
+    }
+    let refused = "log-level is \"warn\": after debug it would be \"info\" until the next restart";
+    nodes[3].changes.push(change(DockerdDebug, ChangeState::Refused, refused));
+    let ended = "dockerd came up anew with the original file";
+    nodes[4].changes.push(change(DockerdDebug, ChangeState::EndedByRestart, ended));
+    nodes[4].restarts = Restarts::Some { restarted: vec!["dockerd".to_owned()] };
+    let mut open = change(DockerdDebug, ChangeState::StillChanged, "debug is on at run time, the file is the original");
+    open.mend = Some("plegcollect revert --nodes worker-006".to_owned());
+    nodes[5].changes.push(open);
+    nodes[5].restarts = Restarts::Unknown;
+    nodes
+}
+
+#[test]
+fn changes_are_told_and_what_is_still_changed_first_of_all() {
+    let text = summary::render(&changed(), &ctx(20, "a node may still be changed"), 80, false);
+    insta::assert_snapshot!(text, @r#"
+    NODES THAT MAY STILL BE CHANGED
+      worker-006: dockerd debug: debug is on at run time, the file is the original
+        mend it: plegcollect revert --nodes worker-006
+
+    node        result    complete  absent  timed-out  failed    bytes  time
+    worker-001  complete        74       4          0       0  12.3 MB   41s
+    worker-002  complete        74       4          0       0  12.3 MB   41s
+    worker-003  complete        74       4          0       0  12.3 MB   41s
+    worker-004  complete        74       4          0       0  12.3 MB   41s
+    worker-005  complete        74       4          0       0  12.3 MB   41s
+    worker-006  complete        74       4          0       0  12.3 MB   41s
+
+    bundles: out/worker-001..worker-006.tar.zst
+
+    Changes to nodes
+      stacks: dockerd: two samples, files removed (3 nodes)
+        worker-001..worker-003
+      dockerd debug: on for about 20 s, off again, verified (3 nodes)
+        worker-001..worker-003
+      dockerd debug, refused: log-level is "warn": after debug it would be "info"
+      until the next restart (1 node)
+        worker-004
+      dockerd debug, ended by a restart that was not ours: dockerd came up anew with
+      the original file (1 node)
+        worker-005
+      While dockerd logged at debug level, the environments of containers created
+      and commands executed in them went to the node's journal in clear, secrets
+      included, and to wherever that is shipped; the copy in the bundle is redacted.
+      RESTARTED while evidence was taken: dockerd (1 node)
+        worker-005
+      Whether anything was restarted could not be checked (1 node)
+        worker-006
+      Nothing was restarted: same pid, start time and invocation id of dockerd,
+      containerd, kubelet (4 nodes)
+        worker-001..worker-004
+
+    6 nodes: 6 complete; 74.0 MB in 6 bundles; took 1m12s
+    run: 20261120T231700Z-ab12
+    directory: out
+    exit code 20: a node may still be changed
+    "#);
+    let text = markdown::render(&changed(), &ctx(20, "a node may still be changed"));
+    assert!(text.find("## Nodes that may still be changed") < text.find("| node |"), "{text}");
+    assert!(text.contains("  - mend it: `plegcollect revert --nodes worker-006`"), "{text}");
+    let (_, text) = text.split_once("## Changes to nodes\n").unwrap();
+    insta::assert_snapshot!(text, @r#"
+    - `stacks: dockerd: two samples, files removed` (3 nodes): `worker-001..worker-003`
+    - `dockerd debug: on for about 20 s, off again, verified` (3 nodes): `worker-001..worker-003`
+    - `dockerd debug, refused: log-level is "warn": after debug it would be "info" until the next restart` (1 node): `worker-004`
+    - `dockerd debug, ended by a restart that was not ours: dockerd came up anew with the original file` (1 node): `worker-005`
+    - `RESTARTED while evidence was taken: dockerd` (1 node): `worker-005`
+    - `Whether anything was restarted could not be checked` (1 node): `worker-006`
+    - `Nothing was restarted: same pid, start time and invocation id of dockerd, containerd, kubelet` (4 nodes): `worker-001..worker-004`
+
+    While dockerd logged at debug level, the environments of containers created and commands executed in them went to the node's journal in clear, secrets included, and to wherever that is shipped; the copy in the bundle is redacted.
+    "#);
+    let painted = summary::render(&changed(), &ctx(20, "a node may still be changed"), 80, true);
+    assert!(painted.starts_with("\u{1b}[31mNODES THAT MAY STILL BE CHANGED\u{1b}[0m\n"), "{painted}");
+    assert!(painted.trim_end().ends_with("\u{1b}[31mexit code 20: a node may still be changed\u{1b}[0m"), "{painted}");
+}
+
+#[test]
+fn read_only_runs_say_so_and_speak_of_no_journal() {
+    let mut nodes: Vec<NodeSummary> = (1..=9).map(|i| one(i, NodeResult::Complete)).collect();
+    for node in &mut nodes {
+        let text = "--read-only: nothing is changed on nodes";
+        node.changes.push(change(ChangeId::DockerdDebug, ChangeState::Skipped, text));
+    }
+    let text = summary::render(&nodes, &ctx(0, "all"), 200, false);
+    assert!(text.contains("  dockerd debug, left out: --read-only: nothing is changed on nodes (9 nodes)\n"), "{text}");
+    assert!(!text.contains("journal"), "{text}");
+}
+
 fn hostile() -> Vec<NodeSummary> {
     let mut nodes = mixed();
     for n in &mut nodes {
+        for state in [ChangeState::Refused, ChangeState::StillChanged] {
+            let mut change = change(ChangeId::DockerdDebug, state, HOSTILE);
+            change.mend = Some(HOSTILE.to_owned());
+            n.changes.push(change);
+        }
+        n.restarts = Restarts::Some { restarted: vec![HOSTILE.to_owned()] };
         n.reason = Some(HOSTILE.to_owned());
         n.hint = Some(HOSTILE.to_owned());
         n.failure = Some(HOSTILE.to_owned());
