@@ -10,6 +10,7 @@ pub mod dockerd_debug;
 pub mod journal_window;
 pub mod preflight;
 pub mod receipt;
+pub mod recover;
 mod shell;
 pub mod stack_dump;
 

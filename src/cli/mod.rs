@@ -10,6 +10,7 @@ mod logging;
 mod nodes;
 mod output;
 mod plan;
+mod revert;
 mod show;
 mod step_args;
 mod target_args;
@@ -47,6 +48,8 @@ enum Command {
     Nodes(Box<nodes::NodesArgs>),
     /// Show exactly what would run on each node
     Plan(Box<plan::PlanArgs>),
+    /// Undo what an interrupted run left on nodes
+    Revert(Box<revert::RevertArgs>),
     /// Check every hash in a bundle or a run directory
     Verify(verify::VerifyArgs),
     /// List a bundle's files, or print one of them
@@ -116,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<u8, AppError> {
             Some(Command::Collect(args)) => collect::run(*args).await,
             Some(Command::Nodes(args)) => nodes::run(*args).await,
             Some(Command::Plan(args)) => plan::run(*args).await,
+            Some(Command::Revert(args)) => revert::run(*args).await,
             Some(Command::Verify(args)) => verify::run(&args),
             Some(Command::Show(args)) => show::run(&args),
             Some(Command::Completions(args)) => docs::completions(&args, Cli::command()),

@@ -15,6 +15,6 @@ mod sudo_password;
 
 pub use fleet::{RunError, RunOptions, RunOutcome, run};
 pub use node::RunIdentity;
-pub use planned::{PlannedNode, plan_node};
+pub use planned::{PlannedNode, plan_node, reach_node};
 pub use shutdown::Shutdown;
 pub use sudo_password::SudoPassword;

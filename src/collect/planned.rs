@@ -7,7 +7,7 @@ use super::sudo_password::SudoPassword;
 use crate::inventory::Target;
 use crate::inventory::target::Reach;
 use crate::plan::{Action, Bounds, Catalog, NodeFacts, NodePlan, Selection, What};
-use crate::session::{Connector, SessionError};
+use crate::session::{Connector, Session, SessionError};
 
 /// What would run on a node.
 pub struct PlannedNode {
@@ -62,14 +62,36 @@ pub async fn plan_node(
     password: Option<&SudoPassword>,
     cancel: &CancellationToken,
 ) -> Result<PlannedNode, SessionError> {
-    let session = connector.connect(target, cancel, &mut |_, _, _| {}).await?;
-    let probed = probe::probe(&session, target, catalog, password, cancel).await;
+    let (session, facts) = reach_node(connector, target, catalog, password, cancel).await?;
     session.close().await;
-    let probed = probed?;
-    let plan = crate::plan::build(catalog, selection, &probed.facts, jiff::Timestamp::now());
+    let plan = crate::plan::build(catalog, selection, &facts, jiff::Timestamp::now());
     let user = match &target.reach {
         Reach::Ssh { hop, .. } => hop.user.clone(),
         Reach::Local => std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
     };
-    Ok(PlannedNode { facts: probed.facts, plan, probe: (probe::script(catalog), probe::PROBE_BOUNDS), user })
+    Ok(PlannedNode { facts, plan, probe: (probe::script(catalog), probe::PROBE_BOUNDS), user })
+}
+
+/// Connects to a node and probes it; the session is the caller's to close.
+///
+/// # Errors
+/// When the node is not reached or the probe does not run there.
+///
+/// # Cancel safety
+/// As [`plan_node`].
+pub async fn reach_node(
+    connector: &Connector,
+    target: &Target,
+    catalog: &Catalog,
+    password: Option<&SudoPassword>,
+    cancel: &CancellationToken,
+) -> Result<(Session, NodeFacts), SessionError> {
+    let session = connector.connect(target, cancel, &mut |_, _, _| {}).await?;
+    match probe::probe(&session, target, catalog, password, cancel).await {
+        Ok(probed) => Ok((session, probed.facts)),
+        Err(error) => {
+            session.close().await;
+            Err(error)
+        }
+    }
 }

@@ -23,3 +23,4 @@ mod residue;
 mod streams;
 mod support;
 mod window;
+mod window_rows;

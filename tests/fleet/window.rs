@@ -100,23 +100,33 @@ pub(crate) fn target(node: &str) -> DebugTarget {
     }
 }
 
-pub(crate) fn operator(node: &str) -> Operator {
+fn operator(node: &str) -> Operator {
     Operator { run_id: format!("test-{}", std::process::id()), who: "test@here".to_owned(), node: node.to_owned() }
 }
 
-fn policy(lease: u64) -> ChangePolicy {
-    ChangePolicy { lease: Duration::from_secs(lease), ..ChangePolicy::default() }
+pub(crate) async fn open(node: &'static str, lease: u64) -> Result<Window, Box<ChangeRecord>> {
+    open_with(node, lease, 600).await
 }
 
-async fn open(node: &'static str, lease: u64) -> Result<Window, Box<ChangeRecord>> {
-    let policy = policy(lease);
+pub(crate) async fn open_with(node: &'static str, lease: u64, deadline: u64) -> Result<Window, Box<ChangeRecord>> {
+    open_target(node, target(node), lease, deadline).await
+}
+
+pub(crate) async fn open_target(
+    node: &'static str,
+    target: DebugTarget,
+    lease: u64,
+    deadline: u64,
+) -> Result<Window, Box<ChangeRecord>> {
+    let (lease, deadline) = (Duration::from_secs(lease), Duration::from_secs(deadline));
+    let policy = ChangePolicy { lease, deadline, ..ChangePolicy::default() };
     let permit = Permit::of(&policy, ChangeId::DockerdDebug).unwrap();
     let record = ChangeRecord::not_made(ChangeId::DockerdDebug, "dockerd", ChangeState::StillChanged, "");
-    dockerd_debug::open(&ExecShell(node), target(node), &policy, permit, &operator(node), record).await
+    dockerd_debug::open(&ExecShell(node), target, &policy, permit, &operator(node), record).await
 }
 
 /// All that must be the same afterwards. `pid` where dockerd is not restarted by the test.
-fn fingerprint(node: &str, pid: bool) -> String {
+pub(crate) fn fingerprint(node: &str, pid: bool) -> String {
     let pid = if pid { "systemctl show -p MainPID docker;" } else { "" };
     on_node(
         node,
@@ -128,11 +138,11 @@ fn fingerprint(node: &str, pid: bool) -> String {
     )
 }
 
-fn debug(node: &str) -> String {
+pub(crate) fn debug(node: &str) -> String {
     on_node(node, "timeout 5 docker info --format '{{.Debug}}'; true").trim().to_owned()
 }
 
-fn gone(node: &str, within: u64) {
+pub(crate) fn gone(node: &str, within: u64) {
     crate::support::wait_until("no trace on the node", Duration::from_secs(within), || {
         on_node(
             node,
@@ -174,4 +184,73 @@ async fn the_node_restores_itself_without_us() {
     let record = window.close(&ExecShell(NODE)).await;
     assert_eq!(record.state, ChangeState::Reverted, "{record:#?}");
     assert_eq!(fingerprint(NODE, true), before);
+}
+
+/// dockerd runs, is past its start, and its unit may be restarted again.
+pub(crate) fn dockerd_up(node: &str) {
+    on_node(node, "systemctl reset-failed docker.service docker.socket; systemctl start docker; true");
+    crate::support::wait_until("dockerd answers", Duration::from_secs(60), || debug(node) == "false");
+}
+
+/// A small generator: trials must be the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the fleet"]
+async fn killed_guards_and_restarted_dockerds_leave_nothing() {
+    const NODE: &str = "worker-003";
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (trials, seed) = (number("PLEGCOLLECT_TRIALS", 50), number("PLEGCOLLECT_SEED", 20_210_614));
+    dockerd_up(NODE);
+    let before = fingerprint(NODE, false);
+    let mut random = Random(seed);
+    for trial in 0..trials {
+        let chaos = random.below(6);
+        let delay = random.below(900);
+        let again = random.below(4);
+        let close_after = random.below(1500);
+        let abandon = random.below(3) == 0;
+        let kill = match chaos {
+            0..=3 => {
+                "p=$(systemctl show -p MainPID --value plegcollect-guard); [ \"$p\" = 0 ] || kill -9 $p".to_owned()
+            }
+            4 => "systemctl kill -s KILL --kill-whom=main docker".to_owned(),
+            _ => "systemctl restart docker".to_owned(),
+        };
+        let script = format!("sleep 0.{delay:03}; for i in 0 {}; do {kill}; sleep 0.4; done; true", {
+            ["", "1", "1 2", ""][usize::try_from(again).unwrap()]
+        });
+        let script = if chaos >= 4 { format!("sleep 0.{delay:03}; {kill}; true") } else { script };
+        let what = format!("trial {trial} seed {seed}: {kill} after {delay} ms, close {close_after} abandon {abandon}");
+        let chaos = std::thread::spawn(move || on_node(NODE, &script));
+        let ended = match open(NODE, 3).await {
+            Ok(window) => {
+                tokio::time::sleep(Duration::from_millis(close_after)).await;
+                if abandon {
+                    drop(window);
+                    "abandoned".to_owned()
+                } else {
+                    let record = window.close(&ExecShell(NODE)).await;
+                    assert_ne!(record.state, ChangeState::StillChanged, "{what}: {record:#?}");
+                    format!("{:?}: {}", record.state, record.text)
+                }
+            }
+            Err(record) => format!("not opened, {:?}: {}", record.state, record.text),
+        };
+        chaos.join().unwrap();
+        eprintln!("{what}: {ended}");
+        gone(NODE, 45);
+        crate::support::wait_until("dockerd answers", Duration::from_secs(60), || !debug(NODE).is_empty());
+        assert_eq!(fingerprint(NODE, false), before, "{what}: {ended}");
+        dockerd_up(NODE);
+    }
 }

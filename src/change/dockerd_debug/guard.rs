@@ -101,8 +101,6 @@ impl GuardState {
 /// What the guard is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// Nothing; only how it stands.
-    Look,
     /// We are alive.
     Lease,
     /// End the window.
@@ -114,7 +112,6 @@ pub(crate) enum Word {
 impl Word {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Look => "look",
             Self::Lease => "lease",
             Self::Stop => "stop",
             Self::Bye => "bye",

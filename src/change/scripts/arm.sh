@@ -33,7 +33,7 @@ fail() {
 }
 trap 'undo; exit 143' TERM INT HUP
 
-F='' HAVE='' WINDOW=0
+F='' HAVE='' WINDOW=0 STATE=NEW
 for pair; do
   name=${pair%%=*} value=${pair#*=}
   case $name in
@@ -44,6 +44,7 @@ for pair; do
   case $name in
   e:F) F=$value ;;
   e:HAVE) HAVE=$value ;;
+  e:STATE) STATE=$value ;;
   e:WINDOW) WINDOW=$value ;;
   esac
 done
@@ -57,16 +58,15 @@ made() {
   [ "$(sha256sum <"$D/text" | cut -c1-64)" = "$4" ]
 }
 if [ "$HAVE" = 1 ]; then cp -pL -- "$F" "$D/orig.json" || fail "no room in $D, or $F cannot be read"; fi
-made "$a1" "$d1" "$i1" "$s1" || fail "$F is not the file that was checked, or there is no room in $D"
-mv "$D/text" "$D/on.json" || fail "no room in $D"
-made "$a0" "$d0" "$i0" "$s0" || fail "$F is not the file that was checked, or there is no room in $D"
-mv "$D/text" "$D/off.json" &&
-  printf '{"debug": false}\n' >"$D/none.json" &&
+# Debug that is on already is switched off with what is on disk then.
+[ "$STATE" != NEW ] || { made "$a1" "$d1" "$i1" "$s1" && mv "$D/text" "$D/on.json"; } || fail "$F is not the file that was checked, or there is no room in $D"
+[ "$STATE" != NEW ] || { made "$a0" "$d0" "$i0" "$s0" && mv "$D/text" "$D/off.json"; } || fail "$F is not the file that was checked, or there is no room in $D"
+printf '{"debug": false}\n' >"$D/none.json" &&
   printf '%s\n' "$guard" >"$D/guard.sh" &&
   printf "DEADLINE='%s'\n" "$((up + WINDOW))" >>"$D/env" &&
   : >"$D/lock" &&
   printf '%s\n' "$up" >"$D/lease" &&
-  printf '%-32s\n' NEW >"$D/state" || fail "no room in $D"
+  printf '%-32s\n' "$STATE" >"$D/state" || fail "no room in $D"
 start_guard "$D" "$U" || fail "the guard could not be started: $(head -n 1 "$D/start" 2>/dev/null)"
 trap - TERM INT HUP
 echo started

@@ -134,8 +134,8 @@ offtext() {
   text=$D/off.json
   [ "$was" = "$SHA" ] && return 0
   grep -Eq '"debug"[[:space:]]*:[[:space:]]*true' -- "$F" && return 1
-  # Their text may not load, or name debug elsewhere: now and then the one that was checked.
-  [ $((tries % 3)) = 2 ] && [ -e "$text" ] && return 0
+  # Their text may not load, or name debug elsewhere: every other time the one that was checked.
+  [ $((tries % 2)) = 1 ] && [ -e "$text" ] && return 0
   text=$D/off.now
   if grep -q '"debug"' -- "$F"; then cat -- "$F"
   elif [ -z "$(tr -d '{} \t\r\n' <"$F")" ]; then cat "$D/none.json"

@@ -1,5 +1,5 @@
 # Tells the guard something, and says how it stands. Comes behind start.sh.
-# $1 directory, $2 run id ("*": whoever's), $3 what (look, lease, stop, bye), $4 seconds to wait for what it leads to.
+# $1 directory, $2 run id ("*": whoever's), $3 what (lease, stop, bye), $4 seconds to wait for what it leads to.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -22,7 +22,7 @@ mine || gone
 case $what in
 stop | bye) : >"$D/$what" ;;
 esac
-[ "$what" = bye ] || [ "$what" = look ] || sign
+[ "$what" = bye ] || sign
 read -r t0 _ </proc/uptime
 t0=${t0%%.*}
 while :; do
@@ -30,7 +30,6 @@ while :; do
   S=
   { read -r S _ <"$D/state"; } 2>/dev/null
   case $what:$S in
-  look:*) break ;;
   lease:NEW | lease:ON-PENDING | lease:) ;;
   lease:*) break ;;
   stop:DONE* | stop:REFUSED) break ;;

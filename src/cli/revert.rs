@@ -1,0 +1,177 @@
+//! `plegcollect revert`: finds what an interrupted run left on nodes, lists it, and repairs it. Works from
+//! any machine: what was changed is told by the receipts on the nodes.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{self, AppError};
+use super::target_args::TargetArgs;
+use super::{exit, output};
+use crate::change::dockerd_debug::Place;
+use crate::change::recover::{self, Whereabouts};
+use crate::change::{NodeShell, Way};
+use crate::collect::{SudoPassword, reach_node};
+use crate::inventory::Target;
+use crate::plan::Catalog;
+use crate::printable::printable;
+use crate::session::{Connector, FailureKind, Session, SessionError};
+
+/// A guard may be waited for twice, and connecting takes its own time.
+const NODE_WITHIN: Duration = Duration::from_secs(300);
+
+/// Undo what an interrupted run left on nodes
+#[derive(Debug, Args)]
+pub(crate) struct RevertArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Only list what would be undone
+    #[arg(long)]
+    dry_run: bool,
+    /// Also end a debug window somebody is in right now, and remove texts that were saved for you to look at
+    #[arg(long, conflicts_with = "dry_run")]
+    force: bool,
+    /// Nodes at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    parallel: u16,
+}
+
+/// What became of one node.
+struct Block {
+    lines: Vec<String>,
+    clean: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: RevertArgs) -> Result<u8, AppError> {
+    if args.target.nodes.is_empty() {
+        return Err(AppError::usage("no nodes given")
+            .hint("name them, for example: plegcollect revert --nodes 'worker-00[1-9]'"));
+    }
+    let selected = args.target.select().await?;
+    for warning in &selected.warnings {
+        error::warn(warning);
+    }
+    let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
+    let connector = args.target.connector(3);
+    let (catalog, cancel) = (Catalog::builtin(), CancellationToken::new());
+    let mut text = String::new();
+    let (mut unreached, mut changed) = (0, 0);
+    {
+        let (connector, catalog, cancel, password) = (connector.as_ref(), &catalog, &cancel, password.as_ref());
+        let args = &args;
+        let mut nodes = futures::stream::iter(&selected.targets)
+            .map(|target| async move {
+                let work = node(connector, target, catalog, password, cancel, args);
+                let block = tokio::time::timeout(NODE_WITHIN, work).await.unwrap_or_else(|_| {
+                    let text = format!("not finished within {} s", NODE_WITHIN.as_secs());
+                    Err(SessionError::new(FailureKind::Deadline, text))
+                });
+                (target, block)
+            })
+            .buffered(usize::from(args.parallel));
+        loop {
+            let next = tokio::select! {
+                next = nodes.next() => next,
+                signal = tokio::signal::ctrl_c() => {
+                    drop(signal);
+                    output::print(&text).ok();
+                    return Err(AppError::new(exit::INTERRUPTED, "interrupted; what was begun goes on on the nodes"));
+                }
+            };
+            let Some((target, block)) = next else { break };
+            match block {
+                Ok(block) => {
+                    changed += usize::from(!block.clean);
+                    writeln!(text, "{}", target.name).ok();
+                    for line in block.lines {
+                        writeln!(text, "  {}", printable(&line, 1000)).ok();
+                    }
+                }
+                Err(error) => {
+                    unreached += 1;
+                    let words = format!("{}: not looked at: {}", target.name, error.text);
+                    let mut told = AppError::new(exit::NODES_UNREACHED, words);
+                    if let Some(hint) = error.hint {
+                        told = told.hint(hint);
+                    }
+                    told.report();
+                }
+            }
+        }
+    }
+    connector.close().await;
+    output::print(&text).map_err(|e| AppError::new(exit::INTERNAL, format!("cannot write to standard output: {e}")))?;
+    Ok(match (changed, unreached) {
+        (1.., _) => exit::STILL_CHANGED,
+        (0, 0) => exit::COMPLETE,
+        (0, n) if n == selected.targets.len() => exit::NONE_REACHED,
+        _ => exit::NODES_UNREACHED,
+    })
+}
+
+/// A connection that is not replaced.
+struct OneSession(Session);
+
+impl Way for OneSession {
+    fn session(&self) -> Session {
+        self.0.clone()
+    }
+
+    fn reconnect(&self) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async { Err(SessionError::new(FailureKind::LinkLost, "the link ended")) })
+    }
+}
+
+async fn node(
+    connector: &Connector,
+    target: &Target,
+    catalog: &Catalog,
+    password: Option<&SudoPassword>,
+    cancel: &CancellationToken,
+    args: &RevertArgs,
+) -> Result<Block, SessionError> {
+    let (session, facts) = reach_node(connector, target, catalog, password, cancel).await?;
+    let way = OneSession(session);
+    let shell =
+        NodeShell { way: &way, facts: &facts.shell, password: password.map(SudoPassword::secret), persistent: false };
+    let block = if shell.is_root() { look_and_repair(&shell, &facts, args).await } else { no_rights() };
+    way.0.close().await;
+    block
+}
+
+fn no_rights() -> Result<Block, SessionError> {
+    Err(SessionError::new(FailureKind::ExecStalled, "root's rights are needed to look for what an earlier run left"))
+}
+
+async fn look_and_repair(
+    shell: &NodeShell<'_>,
+    facts: &crate::plan::NodeFacts,
+    args: &RevertArgs,
+) -> Result<Block, SessionError> {
+    let failed = |e: crate::change::ShellError| SessionError::new(FailureKind::ExecStalled, e.to_string());
+    let (place, at) = (Place::default(), Whereabouts::of(facts));
+    let found = recover::survey(shell, &place, &at).await.map_err(failed)?;
+    let mut lines = found.sentences();
+    if found.clean() || args.dry_run {
+        if !found.clean() && !found.busy() {
+            lines.push("nothing was changed (--dry-run)".to_owned());
+        }
+        return Ok(Block { lines, clean: found.clean() || found.busy() });
+    }
+    let clean = match recover::repair(shell, &place, &at, &found, args.force).await {
+        Ok(verdict) => {
+            lines.extend(verdict.lines);
+            verdict.clean
+        }
+        Err(error) => {
+            lines.push(format!("not finished: {error}; run it again"));
+            false
+        }
+    };
+    Ok(Block { lines, clean })
+}
