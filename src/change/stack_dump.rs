@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::receipt::{ChangeRecord, Check};
-use super::shell::{Script, Shell};
+use super::shell::{Script, Shell, ShellError};
 use super::{Permit, Process};
 use crate::evidence::ChangeState;
 use crate::plan::{ChangeId, ChangePolicy, Encoding, NodeFacts};
@@ -202,6 +202,7 @@ pub async fn take(
     let received = counted.bytes;
     let mut end = match answer {
         Ok(answer) => probe::dump_end(target, &answer, (encoding == Encoding::Plain).then_some(received), patience),
+        Err(error @ ShellError::NotAllowed { .. }) => DumpEnd { text: error.to_string(), ..DumpEnd::default() },
         // The script goes on without us, and undoes everything; whether it did is seen by another connection.
         Err(error) => DumpEnd {
             text: error.to_string(),

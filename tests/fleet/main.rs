@@ -20,6 +20,7 @@ mod nine;
 mod nodes;
 mod refusals;
 mod residue;
+mod stacks;
 mod streams;
 mod support;
 mod window;

@@ -167,6 +167,8 @@ if [ -n "$unit" ]; then
 fi
 [ "$way" = file ] || [ -n "$cursor" ] || refuse journal
 
+# Found out now, so that the first ping begins with the dump.
+[ -z "$socket" ] || client || socket=
 same || refuse gone
 case $state in D) nap 0.2; same || refuse gone ;; esac
 case $state in [RSI]) ;; *) refuse "state $state" ;; esac
@@ -179,7 +181,7 @@ if same && kill -USR1 "$pid"; then :; else
   stage=receipt
   refuse gone
 fi
-if [ -n "$socket" ] && client; then
+if [ -n "$socket" ]; then
   (
     trap - EXIT TERM HUP INT
     worst=0 n=0
@@ -214,7 +216,7 @@ if [ "$way" = journal ]; then
   # A long line is stored in pieces; \n and \t stand for themselves in it.
   timeout 60 journalctl -q --no-pager -a -o cat -u "$unit" --after-cursor="$cursor" 2>/dev/null |
     sed -n '/=== BEGIN goroutine stack dump ===/,/=== END goroutine stack dump ===/p' |
-    tr -d '\n' | sed 's/\\n/\n/g;s/\\t/\t/g' >&4 && say streamed 1
+    tr -d '\n' | sed 's/\(=== END goroutine stack dump ===\).*/\1/;s/\\n/\n/g;s/\\t/\t/g' >&4 && say streamed 1
   exit 0
 fi
 

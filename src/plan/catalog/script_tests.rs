@@ -155,3 +155,59 @@ fn no_argument_of_a_process_can_pose_as_a_fact() {
         assert!(!facts.partial, "{shell:?}: {shown}");
     }
 }
+
+/// Answers every request on a socket with `answer(path)`, until the test ends.
+fn serve(socket: &Path, answer: fn(&str) -> String) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let _ = reader.read_line(&mut line);
+            let mut rest = String::new();
+            while reader.read_line(&mut rest).is_ok_and(|n| n > 2) {
+                rest.clear();
+            }
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let _ = stream.write_all(answer(&path).as_bytes());
+        }
+    });
+}
+
+#[test]
+fn goroutines_come_one_by_one_only_while_that_is_cheap() {
+    fn ok(total: u32, path: &str) -> String {
+        let body = match path {
+            "/debug/pprof/goroutine?debug=1" => format!("goroutine profile: total {total}\n1 @ 0x1\n"),
+            "/debug/pprof/goroutine?debug=2" => "goroutine 1 [running]:\n".to_owned(),
+            _ => String::new(),
+        };
+        format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{body}")
+    }
+    let dir = tempfile::tempdir().unwrap();
+    type Answer = fn(&str) -> String;
+    let table: [(&str, &str, Answer, i32, &str, &str); 5] = [
+        ("few-1", "1", |p| ok(42, p), 0, "goroutine profile: total 42\n1 @ 0x1\n", ""),
+        ("few-2", "2", |p| ok(20_000, p), 0, "goroutine 1 [running]:\n", ""),
+        ("many-2", "2", |p| ok(20_001, p), 0, "goroutine profile: total 20001\n1 @ 0x1\n", "for about 1800 ms"),
+        ("none", "1", |_| "HTTP/1.0 404 Not Found\r\n\r\n{}".to_owned(), 4, "", "only while debug is on"),
+        ("odd", "2", |_| "SSH-2.0-x\r\n".to_owned(), 3, "", "dockerd gave no profile"),
+    ];
+    for (name, sample, answer, status, out, err) in table {
+        let socket = dir.path().join(name);
+        serve(&socket, answer);
+        for shell in shells() {
+            let output = run(&shell, &["docker-api.sh", "pprof.sh"], &[socket.to_str().unwrap(), sample]);
+            if output.status.code() == Some(6) {
+                // No client on this machine; nodes have docker's.
+                return;
+            }
+            assert_eq!(output.status.code(), Some(status), "{shell:?} {name}: {output:?}");
+            assert_eq!(text(&output), out, "{shell:?} {name}");
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(words.contains(err) && words.is_empty() == err.is_empty(), "{shell:?} {name}: {words}");
+        }
+    }
+}

@@ -33,7 +33,8 @@ candidates "$@" | sort -rn | uniq | {
     fi
     age=$((now - mtime))
     echo "==> $name <=="
-    echo "(found on the node: $size bytes, modified at $mtime s since 1970, $age s before it was read; not made by this run)"
+    at=$(date -u -d "@$mtime" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) || at="$mtime s after 1970"
+    echo "(found on the node: $size bytes, modified $at, $age s before it was read; not made by this run)"
     if hold "$file" "$uid"; then
       cat <&3
       exec 3<&-
