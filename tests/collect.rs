@@ -43,6 +43,7 @@ async fn here(
         bundle,
         max_run_bytes: None,
         sudo_password: None,
+        open: plegcollect::collect::OpenChanges::default(),
         run: RunIdentity { run_id: run_dir.run_id.clone(), command_line: Vec::new(), operator: "me@here".to_owned() },
     };
     let (events, mut queue) = plegcollect::event::channel();

@@ -32,6 +32,8 @@ pub const FACTS: &str = "node/facts.json";
 pub const CLOCK: &str = "node/clock.json";
 /// How the node was reached, or why not.
 pub const CONNECTION: &str = "node/connection.json";
+/// What is needed to put the node back, stored before it is changed.
+pub const RECEIPT: &str = "node/receipt.json";
 /// Directory of the step records.
 pub const RECORDS: &str = "records/";
 /// Extension of a sealed bundle.

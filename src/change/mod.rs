@@ -11,11 +11,13 @@ pub mod journal_window;
 pub mod preflight;
 pub mod receipt;
 pub mod recover;
+mod scope;
 mod shell;
 pub mod stack_dump;
 
 pub use debug_target::{Client, DebugTarget, Edit, FileState, Process};
 pub use receipt::{ChangeRecord, Check, Verdict};
+pub use scope::{Applied, Scope};
 pub use shell::{Answer, NodeShell, Script, Shell, ShellError, Way};
 
 use crate::plan::{ChangeId, ChangePolicy};

@@ -18,9 +18,9 @@ use super::output;
 use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
 use crate::bundle::{BundleError, BundleOptions, RedactConfig, RedactRule, Redactor, RunDir, RunRecord, atomic};
-use crate::collect::{self, RunIdentity, RunOptions, Shutdown, SudoPassword};
+use crate::collect::{self, OpenChanges, RunIdentity, RunOptions, Shutdown, SudoPassword};
 use crate::event::EventKind;
-use crate::inventory::{Inventory, fold};
+use crate::inventory::{Inventory, NodeName, fold};
 use crate::plan::{Catalog, ChangeId, Selection};
 use crate::progress::{self, DisplayMode, DisplayOptions, LogWriter};
 use crate::report::{self, RunSummary};
@@ -158,6 +158,7 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     let shutdown = Shutdown::new();
     let signals =
         shutdown.signals().map_err(|e| AppError::new(exit::INTERNAL, format!("cannot listen for signals: {e}")))?;
+    let open = OpenChanges::default();
     let options = RunOptions {
         targets: selected.targets,
         catalog,
@@ -169,9 +170,9 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         max_run_bytes: limits.max_run_bytes,
         sudo_password: password,
         run: identity,
+        open: open.clone(),
     };
 
-    let lease = options.selection.changes.lease;
     let outcome = {
         let body = collect::run(options, Arc::clone(&connector), &run_dir, &mut record, &events, &shutdown);
         tokio::pin!(body);
@@ -189,26 +190,27 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     };
     let Some(outcome) = outcome else {
         // Stop at once: bundles stay .partial, each readable up to its last finished step.
-        let open = record.planned_nodes.saturating_sub(record.nodes.len());
-        record.warnings.push(format!("stopped at once: {open} of the nodes were not finished and are not listed"));
+        let unfinished = record.planned_nodes.saturating_sub(record.nodes.len());
+        record
+            .warnings
+            .push(format!("stopped at once: {unfinished} of the nodes were not finished and are not listed"));
+        let changed = still_changed(&open, &mut record.warnings);
+        let changed_before = exit::any_still_changed(&record.nodes);
+        let code = if changed.is_some() || changed_before { exit::STILL_CHANGED } else { exit::INTERRUPTED };
         record.finished = Some(Timestamp::now());
-        // Open debug windows are closed by the guards on the nodes, within the lease.
-        let code = if exit::any_still_changed(&record.nodes) { exit::STILL_CHANGED } else { exit::INTERRUPTED };
         record.exit_code = Some(code);
         drop(record.save(&run_dir.path));
         drop(events);
         drop(tokio::time::timeout(Duration::from_millis(500), display.finish()).await);
-        return Err(AppError::new(
-            code,
-            format!(
-                "stopped at once; unfinished bundles in {} end in .partial and are readable",
-                run_dir.path.display()
-            ),
-        )
-        .hint(format!(
-            "where a debug window was open the node closes it by itself within {}; `plegcollect revert` tells",
-            humantime::format_duration(lease)
-        )));
+        let text = format!(
+            "stopped at once; unfinished bundles in {} end in .partial and are readable",
+            run_dir.path.display()
+        );
+        let error = AppError::new(code, text);
+        return Err(match changed {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
     };
     connector.close().await;
 
@@ -266,6 +268,16 @@ fn no_room_for_window(catalog: &Catalog, selection: &Selection, node_deadline: D
             shown(least)
         )
     })
+}
+
+/// Names the nodes that are changed at this moment, in the record and in the hint it returns.
+fn still_changed(open: &OpenChanges, warnings: &mut Vec<String>) -> Option<String> {
+    let open = open.all();
+    warnings.extend(open.iter().map(|(node, told)| format!("{node}: {}", told.text)));
+    let names: Vec<NodeName> = open.iter().map(|(node, _)| node.clone()).collect();
+    let (_, told) = open.first()?;
+    let names = fold(&names);
+    Some(format!("{names}: {}; to see it undone: plegcollect revert --nodes '{names}'", told.text))
 }
 
 /// Says once that the operator's wish was heard.

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 
 use super::node::NodeEnd;
 use super::phase::Tally;
+use super::proof;
 use super::stop::{NodeStop, StopCause};
-use crate::bundle::manifest::FactsSummary;
+use crate::bundle::manifest::{FactsSummary, RestartProof};
 use crate::bundle::{BundleError, BundleWriter, Closing, Ending};
-use crate::event::{NodeResult, NodeSummary, StepCounts};
+use crate::change::ChangeRecord;
+use crate::event::{ChangeSummary, NodeResult, NodeSummary, StepCounts};
 use crate::inventory::{NodeName, Target};
 use crate::plan::NodeFacts;
 use crate::session::command::ClockSample;
@@ -36,6 +38,10 @@ pub(crate) struct Ended {
     /// Why commands had no root's rights, if the node told.
     pub(crate) complaint: Option<String>,
     pub(crate) tally: Tally,
+    /// What became of the changes.
+    pub(crate) changes: Vec<ChangeRecord>,
+    /// The daemons before and after.
+    pub(crate) proof: Option<RestartProof>,
 }
 
 impl Ended {
@@ -79,6 +85,8 @@ pub(crate) async fn seal(
     if ended.facts.as_ref().is_some_and(|f| f.partial) {
         remarks.push("the probe was cut short; what it had not told by then is not known".to_owned());
     }
+    let changes = ended.changes.iter().map(ChangeRecord::summary).collect();
+    let restarts = ended.proof.as_ref().map(proof::verdict).unwrap_or_default();
     let Tally { counts, missing, failure, disk, .. } = ended.tally;
     let closing = Closing {
         finished: Timestamp::now(),
@@ -92,8 +100,8 @@ pub(crate) async fn seal(
         facts: ended.facts.as_ref().map(FactsSummary::from),
         #[expect(clippy::cast_possible_truncation, reason = "saturates")]
         clock_offset_ms: ended.clock.map(|c| c.offset_ms.round() as i64),
-        restart_proof: None,
-        changes: Vec::new(),
+        changes: ended.changes,
+        restart_proof: ended.proof,
     };
     let mut summary = NodeSummary {
         steps: counts,
@@ -101,6 +109,8 @@ pub(crate) async fn seal(
         reason: failure.as_ref().map(|f| f.text.clone()),
         hint: failure.as_ref().and_then(|f| f.hint.clone()).or(hint),
         missing: remarks.into_iter().chain(missing).collect(),
+        changes,
+        restarts,
         ..empty(&target.name, result)
     };
     let mut disk = disk;
@@ -151,8 +161,9 @@ pub(crate) fn not_started(node: &NodeName, reason: &str) -> NodeSummary {
 }
 
 /// Returns the summary of a node on which the program itself failed.
-pub(crate) fn panicked(node: &NodeName, error: &str) -> NodeSummary {
+pub(crate) fn panicked(node: &NodeName, error: &str, open: Option<ChangeSummary>) -> NodeSummary {
     NodeSummary {
+        changes: open.into_iter().collect(),
         failure: Some("internal".to_owned()),
         reason: Some(format!("internal error: {error}")),
         hint: Some("please report this; what had been collected is in the .partial bundle".to_owned()),

@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinSet};
 use super::ending::{not_started, panicked};
 use super::keeper::RecordKeeper;
 use super::node::{NodeContext, NodeEnd, RunIdentity, collect_node};
+use super::open_changes::OpenChanges;
 use super::shutdown::Shutdown;
 use super::stop::{RunStop, StopCause};
 use super::sudo_password::SudoPassword;
@@ -41,6 +42,8 @@ pub struct RunOptions {
     pub sudo_password: Option<SudoPassword>,
     /// Who runs what.
     pub run: RunIdentity,
+    /// Tells, at any moment, which nodes are changed.
+    pub open: OpenChanges,
 }
 
 /// How a run went.
@@ -99,6 +102,7 @@ pub async fn run(
         deadline: options.node_deadline,
         events: events.clone(),
         stop: stop.clone(),
+        open: options.open,
     });
 
     let mut queue: VecDeque<(usize, Target)> = options.targets.iter().cloned().enumerate().collect();
@@ -147,7 +151,7 @@ pub async fn run(
                         }
                         end.summary
                     }
-                    Err(error) => panicked(&target.name, &error.to_string()),
+                    Err(error) => panicked(&target.name, &error.to_string(), ctx.open.of(&target.name)),
                 };
                 evidence_bytes = evidence_bytes.saturating_add(summary.evidence_bytes);
                 keeper.note(summary.clone());

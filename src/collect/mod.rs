@@ -1,20 +1,26 @@
 //! The engine: bounded fan-out over targets, one node's life from connect to seal, one step
 //! within its bounds. Displays nothing, reads no flags; everything it has to say is an event.
 
+mod changes;
 mod ending;
 mod fleet;
 mod keeper;
+mod made;
 mod node;
+mod open_changes;
 mod phase;
 mod planned;
 mod probe;
+mod proof;
 mod shutdown;
 mod step;
 mod stop;
 mod sudo_password;
+mod way;
 
 pub use fleet::{RunError, RunOptions, RunOutcome, run};
 pub use node::RunIdentity;
+pub use open_changes::OpenChanges;
 pub use planned::{PlannedNode, plan_node, reach_node};
 pub use shutdown::Shutdown;
 pub use sudo_password::SudoPassword;

@@ -6,19 +6,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Serialize;
 
+use super::changes::Changes;
 use super::ending::{Ended, seal, without_bundle};
-use super::phase::{Ground, PhaseRun, not_run};
+use super::open_changes::OpenChanges;
+use super::phase::{Ground, PhaseRun, Tally, not_run};
 use super::probe::{self, Probed};
+use super::proof;
 use super::step::{StepContext, run_step};
 use super::stop::{NodeStop, RunStop, StopCause};
 use super::sudo_password::SudoPassword;
+use super::way::NodeWay;
 use crate::bundle::{BundleError, BundleOptions, BundleWriter, Header, layout};
+use crate::change::Way as _;
 use crate::event::{EventKind, EventSender, NodeSummary};
 use crate::evidence::{Outcome, StepRecord};
 use crate::inventory::Target;
-use crate::plan::{Catalog, NodeFacts, Phase, PlannedStep, Run, Selection};
+use crate::plan::{Catalog, NodeFacts, NodePlan, Phase, PlannedStep, Run, Selection};
 use crate::session::{ConnectionFacts, Connector, FailureKind, Session, SessionError, Timings};
 
 /// Share of a node's deadline kept back for sealing its bundle.
@@ -36,9 +42,14 @@ pub(crate) struct NodeContext {
     pub(crate) deadline: Duration,
     pub(crate) events: EventSender,
     pub(crate) stop: RunStop,
+    pub(crate) open: OpenChanges,
 }
 
 impl NodeContext {
+    pub(crate) fn password(&self) -> Option<&SecretString> {
+        self.password.as_ref().map(SudoPassword::secret)
+    }
+
     fn header(&self, target: &Target) -> Header {
         let mut header = Header::new(&self.run.run_id, target.name.clone(), Timestamp::now());
         header.command_line.clone_from(&self.run.command_line);
@@ -112,8 +123,9 @@ struct Life<'a> {
 impl Life<'_> {
     async fn collect(&mut self) {
         let Some(session) = self.connect().await else { return };
-        let session = self.work(session).await;
-        session.close().await;
+        let way = NodeWay::new(self.ctx, self.target, session);
+        self.work(&way).await;
+        way.session().close().await;
     }
 
     async fn connect(&mut self) -> Option<Session> {
@@ -156,15 +168,15 @@ impl Life<'_> {
         }
     }
 
-    /// Probes, plans and runs all steps; returns the session in use at the end.
-    async fn work(&mut self, mut session: Session) -> Session {
+    /// Probes, plans and runs all steps, with the changes among them.
+    async fn work(&mut self, way: &NodeWay<'_>) {
         let (ctx, target) = (self.ctx, self.target);
-        let password = ctx.password.as_ref();
-        let probed = match probe::probe(&session, target, &ctx.catalog, password, self.stop.token()).await {
+        let probed = probe::probe(&way.session(), target, &ctx.catalog, ctx.password.as_ref(), self.stop.token()).await;
+        let probed = match probed {
             Ok(probed) => probed,
             Err(error) => {
                 self.ended.tally.failure = Some(blame(error, self.stop, false));
-                return session;
+                return;
             }
         };
         for warning in probed.complaint.iter().chain(&probed.cut) {
@@ -184,18 +196,22 @@ impl Life<'_> {
         ctx.events.send(EventKind::NodePlanned { node: target.name.clone(), steps: plan.steps.len() }).await;
 
         let Probed { facts, clock, .. } = probed;
-        let ground = NodeGround { ctx, target, bundle: &self.bundle, stop: self.stop, facts: &facts };
-        // This version changes nothing on a node, so what would run under a change need not wait for the samples (sar,
-        // iostat) that take seconds; it still starts after all that is more volatile. A change goes between the two.
-        for phases in [&[Phase::Before, Phase::During][..], &[Phase::After]] {
-            let steps = plan.steps.iter().filter(|step| phases.contains(&step.phase));
-            let run = PhaseRun::new(&ground, target.parallel_steps, self.stop, &mut self.ended.tally, steps);
-            session = run.finish(session).await;
+        let ground = NodeGround { ctx, target, bundle: &self.bundle, stop: self.stop, facts: &facts, way };
+        let tally = &mut self.ended.tally;
+        if plan.to_change() > 0 {
+            ground.phases(&plan, &[Phase::Before], tally).await;
+            let changes = Changes { ground: &ground, way, plan: &plan, policy: &ctx.selection.changes, tally };
+            self.ended.changes = changes.run().await;
+        } else {
+            // Nothing is changed, so what would run under a change need not wait for the samples (sar, iostat)
+            // that take seconds; it still starts after all that is more volatile.
+            ground.phases(&plan, &[Phase::Before, Phase::During], tally).await;
         }
+        ground.phases(&plan, &[Phase::After], &mut self.ended.tally).await;
+        self.ended.proof = Some(proof::take(&ground, way).await);
         self.ended.planned = true;
         self.ended.facts = Some(facts);
         self.ended.clock = clock;
-        session
     }
 
     async fn keep(&mut self, path: &str, value: &(impl Serialize + Sync)) {
@@ -235,13 +251,14 @@ const fn until(t: &Timings, connecting: bool) -> &'static str {
     }
 }
 
-/// What the phases of this node stand on.
-struct NodeGround<'a> {
-    ctx: &'a NodeContext,
-    target: &'a Target,
-    bundle: &'a BundleWriter,
-    stop: &'a NodeStop,
-    facts: &'a NodeFacts,
+/// What the phases and the changes of this node stand on.
+pub(super) struct NodeGround<'a> {
+    pub(super) ctx: &'a NodeContext,
+    pub(super) target: &'a Target,
+    pub(super) bundle: &'a BundleWriter,
+    pub(super) stop: &'a NodeStop,
+    pub(super) facts: &'a NodeFacts,
+    pub(super) way: &'a NodeWay<'a>,
 }
 
 impl Ground for NodeGround<'_> {
@@ -257,7 +274,7 @@ impl Ground for NodeGround<'_> {
             node: &self.target.name,
             session: link,
             facts: self.facts,
-            password: self.ctx.password.as_ref().map(SudoPassword::secret),
+            password: self.ctx.password(),
             bundle: self.bundle,
             events: &self.ctx.events,
             stop: self.stop,
@@ -291,21 +308,21 @@ impl Ground for NodeGround<'_> {
         let why = self.ctx.bundle.redactor.text(&error.text);
         let text = format!("{why}; connecting again for the {left} steps that are left");
         self.ctx.events.warn(Some(node), text).await;
-        // Before we connect again: a server that counts sessions counts the old one.
-        gone.close().await;
-        let mut on_retry = |attempt: u32, error: &SessionError, pause: Duration| {
-            let (node, reason) = (node.clone(), self.ctx.bundle.redactor.text(&error.text));
-            self.ctx.events.offer(EventKind::ConnectRetry { node, attempt, reason, pause });
-        };
-        match self.ctx.connector.connect(self.target, self.stop.token(), &mut on_retry).await {
-            Ok(again) => Ok(again),
+        match self.way.again(self.stop.token()).await {
+            Ok(()) => Ok(self.way.session()),
             Err(error) => Err((gone, blame(error, self.stop, true))),
         }
     }
 }
 
 impl NodeGround<'_> {
-    async fn tell(&self, record: StepRecord) {
+    /// Runs the steps of some phases as one queue.
+    async fn phases(&self, plan: &NodePlan, phases: &[Phase], tally: &mut Tally) {
+        let steps = plan.steps.iter().filter(|step| phases.contains(&step.phase));
+        PhaseRun::new(self, self.target.parallel_steps, self.stop, tally, steps).finish(self.way.session()).await;
+    }
+
+    pub(super) async fn tell(&self, record: StepRecord) {
         self.ctx.events.send(EventKind::StepFinished { node: self.target.name.clone(), record }).await;
     }
 }

@@ -80,7 +80,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, record: &StepRecord) {
+    pub(crate) fn count(&mut self, record: &StepRecord) {
         self.counts.add(record.outcome);
         if !record.outcome.is_clean() {
             let detail = record.detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default();

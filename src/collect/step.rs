@@ -69,7 +69,7 @@ pub(crate) async fn run_step(
             return Err(error);
         }
     };
-    let mut tally = Tally { sink, events: ctx.events, node: ctx.node, step, complaint: Vec::new() };
+    let mut tally = StepTally::new(sink, ctx.events, ctx.node, step);
     let ended = command::run(ctx.session, &spec, &mut tally, ctx.stop.token()).await;
     let duration = clock.elapsed();
 
@@ -101,7 +101,7 @@ pub(crate) async fn run_step(
             Some(error)
         }
     };
-    let record = tally.sink.finish(end).await?;
+    let record = tally.finish(end).await?;
     Ok((record, failure))
 }
 
@@ -169,7 +169,7 @@ fn first_line(bytes: &[u8]) -> String {
 }
 
 /// Passes chunks on and tells the display how many bytes there are so far.
-struct Tally<'a> {
+pub(super) struct StepTally<'a> {
     sink: StepSink,
     events: &'a EventSender,
     node: &'a NodeName,
@@ -178,7 +178,27 @@ struct Tally<'a> {
     complaint: Vec<u8>,
 }
 
-impl Sink for Tally<'_> {
+impl<'a> StepTally<'a> {
+    pub(super) const fn new(
+        sink: StepSink,
+        events: &'a EventSender,
+        node: &'a NodeName,
+        step: &'a PlannedStep,
+    ) -> Self {
+        Self { sink, events, node, step, complaint: Vec::new() }
+    }
+
+    pub(super) const fn step(&self) -> &'a PlannedStep {
+        self.step
+    }
+
+    /// See [`StepSink::finish`].
+    pub(super) async fn finish(self, end: StepEnd) -> Result<StepRecord, BundleError> {
+        self.sink.finish(end).await
+    }
+}
+
+impl Sink for StepTally<'_> {
     fn write<'a>(&'a mut self, stream: StdStream, chunk: Bytes) -> BoxFuture<'a, ControlFlow<()>> {
         if stream == StdStream::Err {
             let room = COMPLAINT_BYTES.saturating_sub(self.complaint.len()).min(chunk.len());

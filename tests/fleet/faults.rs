@@ -12,6 +12,7 @@ fn three_faulty_nodes_do_not_hold_up_the_others() {
     let mut call = plegcollect(&[
         "--nodes",
         "worker-00[1-6]",
+        "--read-only",
         "--node-deadline",
         "60s",
         "--connect-attempts",
@@ -91,7 +92,7 @@ fn a_hung_docker_ps_comes_with_its_kernel_stacks() {
 #[ignore = "needs the fleet"]
 fn one_session_at_a_time_and_no_forwarding_are_enough() {
     let _one = Fault::new("worker-007", &["sshd-max-sessions", "1"]);
-    let run = plegcollect(&["--nodes", "worker-007"]).run();
+    let run = plegcollect(&["--nodes", "worker-007", "--window", "1s"]).run();
     assert_eq!(run.code, 0, "{}", run.said());
 }
 
@@ -100,7 +101,7 @@ fn one_session_at_a_time_and_no_forwarding_are_enough() {
 fn missing_tools_are_a_state() {
     for tool in ["timeout", "zstd", "iostat"] {
         let _gone = Fault::new("worker-008", &["no-tool", tool]);
-        let run = plegcollect(&["--nodes", "worker-008"]).run();
+        let run = plegcollect(&["--nodes", "worker-008", "--window", "1s"]).run();
         assert_eq!(run.code, 0, "without {tool}: {}", run.said());
     }
 }
@@ -109,7 +110,7 @@ fn missing_tools_are_a_state() {
 #[ignore = "needs the fleet"]
 fn a_full_root_disk_is_no_obstacle() {
     let _full = Fault::new("worker-008", &["disk-full"]);
-    let run = plegcollect(&["--nodes", "worker-008"]).run();
+    let run = plegcollect(&["--nodes", "worker-008", "--window", "1s"]).run();
     assert_eq!(run.code, 0, "{}", run.said());
     let df = String::from_utf8_lossy(&run.file("worker-008", "host/df.txt")).into_owned();
     assert!(df.contains("100%"), "{df}");
@@ -119,7 +120,7 @@ fn a_full_root_disk_is_no_obstacle() {
 #[ignore = "needs the fleet"]
 fn a_slow_lossy_link_is_only_slow() {
     let _slow = Fault::new("worker-009", &["netem", "delay", "60ms", "loss", "1%"]);
-    let run = plegcollect(&["--nodes", "worker-009"]).run();
+    let run = plegcollect(&["--nodes", "worker-009", "--window", "1s"]).run();
     assert_eq!(run.code, 0, "{}", run.said());
 }
 
@@ -127,7 +128,7 @@ fn a_slow_lossy_link_is_only_slow() {
 #[ignore = "needs the fleet"]
 fn a_frozen_containerd_is_evidence() {
     let _frozen = Fault::new("worker-009", &["containerd-stopped"]);
-    let run = plegcollect(&["--nodes", "worker-009"]).run();
+    let run = plegcollect(&["--nodes", "worker-009", "--window", "1s"]).run();
     assert_eq!(run.code, 10, "{}", run.said());
     assert_eq!(run.step("worker-009", "docker/ps")["outcome"], "complete");
     assert_eq!(run.step("worker-009", "docker/info")["outcome"], "timed-out");
@@ -138,7 +139,7 @@ fn a_frozen_containerd_is_evidence() {
 #[ignore = "needs the fleet"]
 fn a_dockerd_that_does_not_run_is_said_and_not_started() {
     let _down = Fault::new("worker-009", &["dockerd-down"]);
-    let run = plegcollect(&["--nodes", "worker-009"]).run();
+    let run = plegcollect(&["--nodes", "worker-009", "--window", "1s"]).run();
     let step = run.step("worker-009", "docker/ps");
     assert_eq!(step["outcome"], "absent", "{step}");
     assert!(step["detail"].as_str().unwrap().contains("docker.service is inactive"), "{step}");

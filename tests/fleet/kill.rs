@@ -6,23 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{plegcollect, run_dir};
-
-/// A small generator, so that a seed repeats a campaign on any machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
+use crate::support::{Random, plegcollect, run_dir, setting};
 
 #[test]
 #[ignore = "needs the fleet"]
@@ -30,16 +14,16 @@ fn killed_at_random_moments_every_finished_step_is_readable() {
     let seed = setting("PLEGCOLLECT_SEED", 20_261_120);
     let trials = setting("PLEGCOLLECT_KILLS", 10);
     println!("seed {seed}, {trials} trials");
-    let mut random = Random(seed.max(1));
+    let mut random = Random::new(seed);
     // How long an undisturbed run takes tells where moments may lie.
-    let whole = plegcollect(&["--nodes", "worker-00[1-3]"]).run();
+    let whole = plegcollect(&["--nodes", "worker-00[1-3]", "--read-only"]).run();
     assert_eq!(whole.code, 0, "{}", whole.said());
     let span = u64::try_from(whole.took.as_millis()).unwrap();
 
     let mut interrupted = 0;
     for trial in 0..trials {
         let moment = Duration::from_millis(300 + random.below(span));
-        let mut call = plegcollect(&["--nodes", "worker-00[1-3]", "--events", "json"]);
+        let mut call = plegcollect(&["--nodes", "worker-00[1-3]", "--read-only", "--events", "json"]);
         let mut child = call.command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let reader =
@@ -102,7 +86,7 @@ fn killed_at_random_moments_every_finished_step_is_readable() {
 #[ignore = "needs the fleet"]
 fn the_first_interrupt_seals_and_the_second_leaves_partials() {
     for signals in [1, 2] {
-        let mut call = plegcollect(&["--nodes", "worker-00[1-3]", "--events", "json"]);
+        let mut call = plegcollect(&["--nodes", "worker-00[1-3]", "--read-only", "--events", "json"]);
         let mut child = call.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut finished = 0;

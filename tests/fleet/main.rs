@@ -8,20 +8,27 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests, and functions only they call"
 )]
 
 mod bastion;
+mod campaign;
+mod changes;
 mod disk;
 mod faults;
+mod fingerprint;
 mod kill;
 mod nine;
 mod nodes;
 mod refusals;
 mod residue;
+mod running;
 mod stacks;
 mod streams;
 mod support;
+mod trial;
+mod trigger;
 mod window;
 mod window_rows;

@@ -7,7 +7,7 @@ use crate::support::{on_node, plegcollect, verify};
 #[test]
 #[ignore = "needs the fleet"]
 fn nine_nodes_give_nine_complete_bundles() {
-    let run = plegcollect(&["--nodes", "worker-00[1-9]"]).run();
+    let run = plegcollect(&["--nodes", "worker-00[1-9]", "--window", "1s"]).run();
     assert_eq!(run.code, 0, "{}", run.said());
     let (code, words) = verify(&run.dir);
     assert_eq!(code, 0, "{words}");
@@ -55,7 +55,7 @@ fn the_same_through_sudo_with_and_without_password() {
         let secret = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut secret.as_file(), b"fleet-pass\n").unwrap();
         let path = secret.path().to_str().unwrap().to_owned();
-        let mut args = vec!["--nodes", "worker-001", "--user", user];
+        let mut args = vec!["--nodes", "worker-001", "--user", user, "--window", "1s"];
         args.extend(extra);
         if user == "opspw" {
             args.extend(["--sudo-password-file", &path]);
@@ -86,7 +86,7 @@ fn any_login_shell_and_start_up_noise() {
 #[test]
 #[ignore = "needs the fleet"]
 fn without_any_rights_it_says_so() {
-    let run = plegcollect(&["--nodes", "worker-002", "--user", "nosudo"]).run();
+    let run = plegcollect(&["--nodes", "worker-002", "--user", "nosudo", "--window", "1s"]).run();
     assert_eq!(run.code, 10, "{}", run.said());
     assert_eq!(run.step("worker-002", "host/stuck")["as-root"], false);
     assert_eq!(run.step("worker-002", "host/meminfo")["outcome"], "complete");

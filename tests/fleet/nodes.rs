@@ -53,7 +53,7 @@ fn the_plan_is_what_runs() {
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     let planned: Vec<&str> =
         plan[0]["plan"]["steps"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap()).collect();
-    let run = plegcollect(&["--nodes", "worker-001"]).run();
+    let run = plegcollect(&["--nodes", "worker-001", "--window", "1s"]).run();
     let manifest = run.manifest("worker-001");
     let mut ran: Vec<&str> = manifest["steps"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap()).collect();
     let mut wanted = planned.clone();

@@ -52,7 +52,8 @@ fn with_config(text: &[u8]) -> Undo {
     on_node(
         NODE,
         &format!(
-            "cd /etc/docker && ln -T daemon.json kept && printf '{octal}' >new && touch -r kept new && mv -fT new daemon.json"
+            "cd /etc/docker && ln -T daemon.json kept && printf '{octal}' >new && touch -r kept new && mv -fT new \
+             daemon.json"
         ),
     );
     undo
@@ -239,7 +240,8 @@ fn what_the_file_and_its_surroundings_forbid_is_refused() {
     }
     {
         let _link = with(
-            "cd /etc/docker && cp -p daemon.json /srv/d.json && ln -T daemon.json kept && ln -sT /srv/d.json new && touch -hr kept new && mv -fT new daemon.json",
+            "cd /etc/docker && cp -p daemon.json /srv/d.json && ln -T daemon.json kept && ln -sT /srv/d.json new && \
+             touch -hr kept new && mv -fT new daemon.json",
             "cd /etc/docker && rm -f new && { [ ! -e kept ] || mv -fT kept daemon.json; }; rm -f /srv/d.json",
         );
         let target = ready();
@@ -256,7 +258,8 @@ fn what_the_file_and_its_surroundings_forbid_is_refused() {
         let _unit = with(
             "printf '[Path]\\nPathChanged=/etc/docker/daemon.json\\nUnit=w.service\\n' >/run/systemd/system/w.path; \
              printf '[Service]\\nExecStart=/bin/true\\n' >/run/systemd/system/w.service; systemctl daemon-reload; systemctl start w.path",
-            "systemctl stop w.path w.service; rm -f /run/systemd/system/w.path /run/systemd/system/w.service; systemctl daemon-reload",
+            "systemctl stop w.path w.service; rm -f /run/systemd/system/w.path /run/systemd/system/w.service; \
+             systemctl daemon-reload",
         );
         refused("P14", "w.path watches /etc/docker/daemon.json");
     }
@@ -326,7 +329,8 @@ fn what_the_guard_cannot_do_without_is_named() {
     }
     {
         let _watched = with(
-            "cp /bin/sleep /run/fluent-bit && cp /bin/sleep /run/monit && systemd-run -q --unit=fleet-shipper /run/fluent-bit 600 && systemd-run -q --unit=fleet-monitor /run/monit 600",
+            "cp /bin/sleep /run/fluent-bit && cp /bin/sleep /run/monit && systemd-run -q --unit=fleet-shipper \
+             /run/fluent-bit 600 && systemd-run -q --unit=fleet-monitor /run/monit 600",
             "systemctl stop fleet-shipper fleet-monitor; rm -f /run/fluent-bit /run/monit",
         );
         let examined = look();
@@ -359,9 +363,14 @@ fn a_daemon_that_does_not_answer_is_left_alone() {
 fn restarted(arguments: &str, environment: &str) -> Undo {
     with(
         &format!(
-            "mkdir -p /run/systemd/system/docker.service.d && printf '[Service]\\nEnvironment={environment}\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock {arguments}\\n' >/run/systemd/system/docker.service.d/fleet.conf && systemctl daemon-reload && systemctl reset-failed docker && systemctl restart docker"
+            "mkdir -p /run/systemd/system/docker.service.d && printf \
+             '[Service]\\nEnvironment={environment}\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// \
+            --containerd=/run/containerd/containerd.sock {arguments}\\n' \
+            >/run/systemd/system/docker.service.d/fleet.conf && systemctl daemon-reload && systemctl reset-failed \
+            docker && systemctl restart docker"
         ),
-        "rm -rf /run/systemd/system/docker.service.d; systemctl daemon-reload; systemctl reset-failed docker; systemctl restart docker; systemctl restart fleet-containers",
+        "rm -rf /run/systemd/system/docker.service.d; systemctl daemon-reload; systemctl reset-failed docker; \
+         systemctl restart docker; systemctl restart fleet-containers",
     )
 }
 

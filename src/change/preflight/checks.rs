@@ -55,7 +55,8 @@ fn p1(case: &Case<'_>) -> Check {
     let Some(unit) = case.daemon.unit.as_deref() else {
         return refuse(
             "P1",
-            "dockerd is in no systemd unit: whether it is fully started cannot be told, and a SIGHUP before that would kill it",
+            "dockerd is in no systemd unit: whether it is fully started cannot be told, and a SIGHUP before that \
+             would kill it",
         );
     };
     if case.seen.get("uid") != Some("0") {
@@ -65,7 +66,8 @@ fn p1(case: &Case<'_>) -> Check {
         return refuse(
             "P1",
             format!(
-                "systemd does not say within 5 s whether {unit} is fully started: a SIGHUP before that would kill dockerd"
+                "systemd does not say within 5 s whether {unit} is fully started: a SIGHUP before that would kill \
+                 dockerd"
             ),
         );
     };
@@ -81,7 +83,8 @@ fn p1(case: &Case<'_>) -> Check {
         return refuse(
             "P1",
             format!(
-                "the main process of {unit} is {main}, not {pid} as a moment ago: dockerd was restarted, or is not started by its unit"
+                "the main process of {unit} is {main}, not {pid} as a moment ago: dockerd was restarted, or is not \
+                 started by its unit"
             ),
         );
     }
@@ -145,7 +148,8 @@ fn p3(case: &Case<'_>) -> Check {
         return refuse(
             "P3",
             format!(
-                "dockerd has run for only {ran} s: within its first {LEAST_UPTIME_S} s a SIGHUP might kill it; try again later"
+                "dockerd has run for only {ran} s: within its first {LEAST_UPTIME_S} s a SIGHUP might kill it; try \
+                 again later"
             ),
         );
     }
@@ -176,7 +180,8 @@ fn p4(case: &Case<'_>) -> Option<Check> {
     Some(if matches!(answer.status, 124 | 137 | 28) {
         refuse(
             "P4",
-            "dockerd does not answer /info within 5 s (does containerd hang?): debug could get stuck on and is not switched",
+            "dockerd does not answer /info within 5 s (does containerd hang?): debug could get stuck on and is not \
+             switched",
         )
     } else {
         refuse("P4", "dockerd gives no usable answer to /info: debug cannot be switched safely")
@@ -209,7 +214,8 @@ fn p7(case: &Case<'_>) -> Option<Check> {
     Some(match case.seen.get("proc.debug") {
         Some("1") if debug && !asked => refuse(
             "P7",
-            "DEBUG is set in the environment of dockerd: it reports debug but logs at info; it cannot be switched and put back",
+            "DEBUG is set in the environment of dockerd: it reports debug but logs at info; it cannot be switched \
+             and put back",
         ),
         Some(_) => pass("P7", "dockerd's environment does not decide on debug"),
         None => refuse("P7", "the environment of dockerd cannot be read within 3 s: its memory map may be locked"),
@@ -247,7 +253,8 @@ fn p12(case: &Case<'_>) -> Option<Check> {
         && case.version()? < Version(23, 0)
         && case.key("runtimes").is_some()
         && ["io.containerd.runc.v2", "io.containerd.runtime.v1.linux"].iter().any(|name| info.has_runtime(name));
-    let what = "the built-in runtime names io.containerd.* will be unknown to docker 20.10 until its next restart, because daemon.json has \"runtimes\"";
+    let what = "the built-in runtime names io.containerd.* will be unknown to docker 20.10 until its next restart, \
+    because daemon.json has \"runtimes\"";
     Some(match (lost, case.policy.allow_runtime_names) {
         (false, _) => pass("P12", "no runtime is lost by a reload"),
         (true, true) => verdict("P12", Verdict::Warn, what),

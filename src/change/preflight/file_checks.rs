@@ -74,7 +74,8 @@ fn p10(case: &Case<'_>) -> Check {
                 return refuse(
                     "P10",
                     format!(
-                        "{file} names the authorization plugin {:?}, which is not to be found on the node: a SIGHUP would kill dockerd after 15 s",
+                        "{file} names the authorization plugin {:?}, which is not to be found on the node: a SIGHUP \
+                         would kill dockerd after 15 s",
                         shown(name)
                     ),
                 );
@@ -93,7 +94,8 @@ fn p10(case: &Case<'_>) -> Check {
         (Some(_), _) => refuse(
             "P10",
             format!(
-                "dockerd --validate rejects {file} with debug set: run dockerd --validate --config-file={file} on the node to see why"
+                "dockerd --validate rejects {file} with debug set: run dockerd --validate --config-file={file} on \
+                 the node to see why"
             ),
         ),
     }
@@ -145,7 +147,8 @@ fn p11(case: &Case<'_>) -> Option<Check> {
         _ => Some(refuse(
             "P11",
             format!(
-                "{file} was changed at {}, after dockerd had loaded it: a SIGHUP would activate what is pending; reload dockerd first if the file is right",
+                "{file} was changed at {}, after dockerd had loaded it: a SIGHUP would activate what is pending; \
+                 reload dockerd first if the file is right",
                 clock(changed)
             ),
         )),

@@ -1,5 +1,5 @@
-//! The checks before dockerd's debug is switched on (NODE-FACTS 8.1, P1 to P18 and P20): what is seen on the node is
-//! collected by two read-only scripts and judged here, each check by itself. Nothing is changed. The window calls
+//! The checks before dockerd's debug is switched on (P1 to P18 and P20; P19 is about stacks): what is seen on the node
+//! is collected by two read-only scripts and judged here, each check by itself. Nothing is changed. The window calls
 //! [`examine`] and goes on only with [`PreflightOutcome::Ready`].
 
 mod checks;

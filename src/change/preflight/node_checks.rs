@@ -79,7 +79,8 @@ fn p17(case: &Case<'_>) -> Check {
             "P17",
             Verdict::Warn,
             format!(
-                "about {expected} lines in {interval} s are expected, the journal's limit is {burst}: lines will be dropped"
+                "about {expected} lines in {interval} s are expected, the journal's limit is {burst}: lines will be \
+                 dropped"
             ),
         );
     }
@@ -110,7 +111,8 @@ fn p18(case: &Case<'_>) -> Check {
         "P18",
         Verdict::Warn,
         format!(
-            "for {window} s dockerd logs the environment of containers that are created (it may hold Secrets) to the node's journal; {who}"
+            "for {window} s dockerd logs the environment of containers that are created (it may hold Secrets) to \
+             the node's journal; {who}"
         ),
     )
 }

@@ -26,7 +26,7 @@ bounded() { # seconds command...
 }
 
 say uid "$(id -u 2>/dev/null)"
-for tool in timeout flock sha256sum stat ln mv head tail chmod chown cut cat; do
+for tool in timeout flock sha256sum stat ln mv cp rm mkdir head tail chmod chown cut cat dd awk sed grep tr readlink sleep; do
   command -v "$tool" >/dev/null 2>&1 || say missing "$tool"
 done
 command -v systemd-run >/dev/null 2>&1 || command -v setsid >/dev/null 2>&1 || say missing 'systemd-run or setsid'
@@ -40,6 +40,7 @@ takes() { # tool option: whether its help names the option
   bounded_help=$(timeout -k 1 3 "$1" --help 2>&1 </dev/null)
   case $bounded_help in *"$2"*) ;; *) say missing "$1 with $2" ;; esac
 }
+takes flock -w
 takes mv -T
 takes ln -T
 takes chmod --reference

@@ -1,0 +1,75 @@
+//! The changes in force on one node: renewed together, undone newest first. Undoing heeds neither
+//! the run's stop nor its deadlines; it has a bound of its own, after which the guard on the node is
+//! left to do it.
+
+use super::dockerd_debug::Window;
+use super::receipt::ChangeRecord;
+use super::shell::{Shell, ShellError};
+
+/// A change in force.
+pub enum Applied {
+    /// dockerd logs at debug level.
+    DockerdDebug(Window),
+}
+
+/// See the module. Dropping it with changes in force only says so in the log: what is on the node
+/// undoes them once the lease has run out.
+#[derive(Default)]
+pub struct Scope {
+    open: Vec<Applied>,
+}
+
+impl Scope {
+    /// Takes over a change that is in force.
+    pub fn add(&mut self, change: Applied) {
+        self.open.push(change);
+    }
+
+    /// Returns whether nothing is in force.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Gives the node a sign of life. Returns `false` if a change has come to its end on the node
+    /// without us.
+    ///
+    /// # Errors
+    /// When the node could not be told.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn renew(&self, shell: &dyn Shell) -> Result<bool, ShellError> {
+        let mut in_force = true;
+        for change in &self.open {
+            match change {
+                Applied::DockerdDebug(window) => {
+                    in_force &= window.renew(shell).await? == super::dockerd_debug::GuardState::On
+                }
+            }
+        }
+        Ok(in_force)
+    }
+
+    /// Undoes all changes, newest first, and returns what became of each.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped: the changes would be undone by the node, and nobody would have seen it.
+    pub async fn revert(mut self, shell: &dyn Shell) -> Vec<ChangeRecord> {
+        let mut records = Vec::with_capacity(self.open.len());
+        while let Some(change) = self.open.pop() {
+            records.push(match change {
+                Applied::DockerdDebug(window) => window.close(shell).await,
+            });
+        }
+        records
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if !self.open.is_empty() {
+            tracing::warn!("changes are left to be undone by the guard on the node");
+        }
+    }
+}
