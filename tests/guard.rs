@@ -1,17 +1,10 @@
 //! The guard of the debug window on this machine, against a made-up dockerd: every ending, and kills at
 //! random moments. Nothing of the machine itself is touched.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "tests, and functions only they call"
-)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests, and functions only they call")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -74,6 +67,7 @@ impl Shell for Here {
 struct Node {
     root: tempfile::TempDir,
     dockerd: Child,
+    runs: std::sync::atomic::AtomicU32,
 }
 
 impl Drop for Node {
@@ -103,14 +97,18 @@ impl Node {
         if let Some(text) = text {
             fs::write(&config, text).unwrap();
         }
-        // An executable of its own tells it from all other shells.
+        // An executable of its own tells it from all other shells. Written by another process: what is open for writing
+        // here may be inherited by whatever another thread starts, and cannot be executed then.
         let exe = root.path().join("dockerd");
-        fs::copy(fs::canonicalize("/bin/sh").unwrap(), &exe).unwrap();
-        fs::write(root.path().join("docker"), CLI).unwrap();
-        fs::set_permissions(root.path().join("docker"), fs::Permissions::from_mode(0o755)).unwrap();
+        let made = Command::new("/bin/sh")
+            .args(["-c", "cp \"$(readlink -f /bin/sh)\" \"$1\" && printf %s \"$3\" >\"$2\" && chmod 755 \"$2\"", "sh"])
+            .args([&exe, &root.path().join("docker")])
+            .arg(CLI)
+            .status();
+        assert!(made.unwrap().success());
         fs::write(root.path().join("debug"), "false\n").unwrap();
         let dockerd = Command::new(&exe).args(["-c", DOCKERD, "sh"]).arg(&config).arg(root.path()).spawn().unwrap();
-        let node = Self { root, dockerd };
+        let node = Self { root, dockerd, runs: 0.into() };
         node.until("dockerd is up", || node.root.path().join("pid").exists());
         node
     }
@@ -217,12 +215,18 @@ impl Node {
     }
 
     async fn open(&self, lease: u64) -> Result<Window, Box<ChangeRecord>> {
+        self.open_by(&Here, lease).await
+    }
+
+    async fn open_by(&self, shell: &dyn Shell, lease: u64) -> Result<Window, Box<ChangeRecord>> {
         let policy = ChangePolicy { lease: Duration::from_secs(lease), ..ChangePolicy::default() };
         let permit = Permit::of(&policy, ChangeId::DockerdDebug).unwrap();
         let record = ChangeRecord::not_made(ChangeId::DockerdDebug, "dockerd", ChangeState::StillChanged, "");
         let place = Place { dir: self.dir().to_string_lossy().into_owned(), unit: String::new() };
-        let operator = Operator { run_id: "r1".to_owned(), who: "kim@here".to_owned(), node: "n1".to_owned() };
-        dockerd_debug::open_at(&Here, place, self.target(), &policy, permit, &operator, record).await
+        // Different calls are different runs, but for a shell that repeats one.
+        let run = format!("r{}", self.runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let operator = Operator { run_id: run, who: "kim@here".to_owned(), node: "n1".to_owned() };
+        dockerd_debug::open_at(shell, place, self.target(), &policy, permit, &operator, record).await
     }
 }
 
@@ -375,4 +379,32 @@ fn a_guard_killed_anywhere_leaves_nothing() {
         thread.join().expect("a trial failed");
     }
     eprintln!("24 guards killed");
+}
+
+/// The link may end while the guard is armed, and the script is run again over the next one.
+#[tokio::test]
+async fn arming_twice_in_one_run_is_arming_once() {
+    struct Twice(std::sync::atomic::AtomicU32);
+    impl Shell for Twice {
+        fn run<'a>(
+            &'a self,
+            script: &'a Script,
+            args: &'a [String],
+            encoding: Encoding,
+            _sink: Option<&'a mut dyn Sink>,
+        ) -> BoxFuture<'a, Result<Answer, ShellError>> {
+            Box::pin(async move {
+                if self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+                    Here.run(script, args, encoding, None).await?;
+                }
+                Here.run(script, args, encoding, None).await
+            })
+        }
+    }
+    let node = Node::new(Some(TEXT));
+    let before = node.fingerprint();
+    let window = node.open_by(&Twice(0.into()), 30).await.unwrap_or_else(|r| panic!("{r:#?}"));
+    assert_eq!(node.debug(), "true");
+    assert_eq!(window.close(&Here).await.state, ChangeState::Reverted);
+    assert_eq!(node.fingerprint(), before);
 }

@@ -317,6 +317,12 @@ pub async fn repair(
     if clean && found.debug == Some(true) && now.debug == Some(true) && !found.clean() {
         work.lines.push("dockerd's debug is on; somebody else may want it so: left on".to_owned());
     }
+    let restored = found.orig && !found.orig_same;
+    if clean && restored && at.process.is_some() && now.debug != Some(false) {
+        clean = false;
+        work.lines
+            .push("dockerd was not seen to be without debug after its file was put back: run it again".to_owned());
+    }
     if !clean && now.dumps.iter().all(|d| d.age < ABANDONED) {
         let without = Found { dumps: Vec::new(), ..now.clone() };
         clean = without.clean();

@@ -101,7 +101,13 @@ pub(crate) fn target(node: &str) -> DebugTarget {
 }
 
 fn operator(node: &str) -> Operator {
-    Operator { run_id: format!("test-{}", std::process::id()), who: "test@here".to_owned(), node: node.to_owned() }
+    static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Operator {
+        run_id: format!("test-{}-{run}", std::process::id()),
+        who: "test@here".to_owned(),
+        node: node.to_owned(),
+    }
 }
 
 pub(crate) async fn open(node: &'static str, lease: u64) -> Result<Window, Box<ChangeRecord>> {

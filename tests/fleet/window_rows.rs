@@ -27,7 +27,8 @@ impl Drop for Keep {
         on_node(
             NODE,
             "if [ /etc/.daemon.json.kept -ef /etc/docker/daemon.json ]; then rm /etc/.daemon.json.kept
-            else mv -fT /etc/.daemon.json.kept /etc/docker/daemon.json; fi",
+            else mv -fT /etc/.daemon.json.kept /etc/docker/daemon.json; fi
+            [ \"$(docker info --format '{{.Debug}}')\" = false ] || systemctl restart docker",
         );
     }
 }

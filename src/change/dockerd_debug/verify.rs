@@ -63,7 +63,9 @@ pub(super) fn judge(
     let mut foreign = false;
     let sha = look.fact("sha256").unwrap_or_default();
     let was = target.file.as_ref().map_or("", |f| f.sha256.as_str());
-    if sha != was && (sha == target.on.sha256 || sha == target.off.sha256) {
+    let reload_text = sha != was && (sha == target.on.sha256 || sha == target.off.sha256);
+    // Somebody else may have arrived at the very same text, and then the guard has said so.
+    if reload_text && standing.state != GuardState::DoneForeign {
         wrong.push(format!("{config} holds the text that was there for the reload"));
     } else {
         for name in FILE {
@@ -153,13 +155,12 @@ fn conclude(
         return;
     }
     record.reverted = Some(Timestamp::now());
-    record.state = if restarted && standing.state != GuardState::Done {
-        ChangeState::EndedByRestart
-    } else {
-        ChangeState::Reverted
-    };
+    record.state = if restarted { ChangeState::EndedByRestart } else { ChangeState::Reverted };
     let how = match (record.state, standing.state) {
-        (ChangeState::EndedByRestart, _) => {
+        (ChangeState::EndedByRestart, GuardState::Done) => {
+            "somebody else restarted dockerd meanwhile; debug is off again and the file is the original"
+        }
+        (ChangeState::EndedByRestart, GuardState::DoneRestarted | GuardState::Gone) => {
             "somebody else restarted dockerd during the window, which ended debug; the file is the original"
         }
         (_, GuardState::DoneForeign) => "our change is undone; debug is on because somebody else switched it on",
@@ -167,7 +168,7 @@ fn conclude(
         _ => "debug is off again and the file is the original",
     };
     record.text = format!("{early}{how}");
-    if !record.differences.is_empty() {
+    if !record.differences.is_empty() && standing.state != GuardState::DoneForeign {
         record.text = "debug is off again; the file was changed by somebody else meanwhile and left so".to_owned();
     }
 }
