@@ -82,7 +82,7 @@ impl Running {
     pub(crate) fn said(&self) -> String {
         let tail = |name: &str| {
             let text = std::fs::read_to_string(self.out.path().join(name)).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
+            let lines: Vec<String> = text.lines().map(|l| l.chars().take(300).collect()).collect();
             lines[lines.len().saturating_sub(30)..].join("\n")
         };
         format!("--- stdout\n{}\n--- stderr\n{}", tail("stdout"), tail("stderr"))

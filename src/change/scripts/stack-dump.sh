@@ -13,7 +13,7 @@ daemon=$1 pid=$2 start=$3 exe=$4 way=$5 unit=$6 dir=$7 second=$8 lock=$9
 shift 9
 socket=$1 run=$2 who=$3 base=$4 queue=$5 patience=$6
 receipt=$base/plegcollect.stacks-$run-$daemon
-stage=none file= hidden= original= pinger= uid=
+stage=none file= hidden= original= pinger= uid= least=1
 exec 4>&1 1>&2
 say() { printf '%s=%.1024s\n' "$1" "$2" 2>/dev/null; }
 up() { # sets $now, hundredths of a second since boot
@@ -22,18 +22,18 @@ up() { # sets $now, hundredths of a second since boot
 }
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
 same() { look "$pid" && [ "$began" = "$start" ] && [ "$(readlink "/proc/$pid/exe")" = "$exe" ]; }
-fresh() { # sets $file to the dump that was not there before
+fresh() { # sets $file to the dump that was not there before; with an argument, also to one that is still empty
   [ -z "$file" ] || return 0
   if [ "$daemon" = containerd ]; then
     [ ! -s "$target" ] || file=$target
     return 0
   fi
-  for d in "$dir" "$second"; do
-    [ -n "$d" ] || continue
-    in_root "$pid" "$d"
-    for f in "$seen"/goroutine-stacks-*.log; do
-      [ -s "$f" ] || continue
-      grep -Fqx -e "$f" "$receipt/before" 2>/dev/null && continue
+  for at in 7 8; do
+    if [ "$at" = 7 ]; then named=$first_root; else named=$second_root; fi
+    [ -n "$named" ] || continue
+    for f in "/proc/$$/fd/$at"/goroutine-stacks-*.log; do
+      [ -s "$f" ] || { [ -n "${1-}" ] && [ -e "$f" ]; } || continue
+      grep -Fqx -e "$named/${f##*/}" "$receipt/before" 2>/dev/null && continue
       file=$f
       return
     done
@@ -69,7 +69,8 @@ undo() {
       # Whoever ends us waits five seconds before it kills.
       last=-1
       for i in 1 2 3 4 5 6; do
-        fresh
+        # One that died may have got no further than the name.
+        if same; then least=1; fresh; else least=0; fresh empty; fi
         if [ -n "$file" ]; then
           size=$(size_of "$file")
           [ "$size" = "$last" ] && break
@@ -81,7 +82,7 @@ undo() {
       elif [ -z "$file" ] && ! same; then
         # It has died, and will write nothing any more.
         { [ -z "$made" ] || rm -f "$target"; } && put_back && retire
-      elif [ -n "$file" ] && [ "$last" -gt 0 ] && rm -f "$file" && put_back; then retire
+      elif [ -n "$file" ] && [ "$last" -ge "$least" ] && rm -f "$file" && put_back; then retire
       else say residue "$receipt"
       fi
       ;;
@@ -107,10 +108,17 @@ refuse() {
 
 same || refuse gone
 uid=$(stat -c %u "/proc/$pid")
+# Held open: /proc/PID/root goes with the process, and what it left when it died must still be found.
+first_root= second_root=
 in_root "$pid" "$dir"
-[ "$way" = journal ] || [ -d "$seen" ] || refuse directory
+if [ -d "$seen" ] && command exec 7<"$seen"; then first_root=$seen; fi
+[ "$way" = journal ] || [ -n "$first_root" ] || refuse directory
+if [ -n "$second" ]; then
+  in_root "$pid" "$second"
+  if [ -d "$seen" ] && command exec 8<"$seen"; then second_root=$seen; fi
+fi
 target=
-[ "$daemon" = containerd ] && target=$seen/containerd.$pid.stacks.log
+[ "$daemon" = containerd ] && target=/proc/$$/fd/7/containerd.$pid.stacks.log
 if command -v flock >/dev/null 2>&1; then
   in_root "$pid" "$lock"
   # A lock on the directory itself leaves no file.

@@ -142,6 +142,32 @@ fn dumps_of_others_are_neither_taken_nor_touched() {
 }
 
 #[test]
+fn what_a_daemon_left_when_it_died_is_removed() {
+    let names = ["goroutine-stacks-2026-01-01T000000Z.log", "containerd.$$.stacks.log"];
+    for shell in shells() {
+        for (daemon, name) in ["dockerd", "containerd"].into_iter().zip(names) {
+            for write in ["echo goroutine 1", ":"] {
+                let mut dying = Daemon::new(&format!("{write} >$dir/{name}; kill -9 $$"));
+                let was = dying.file();
+                if daemon == "containerd" {
+                    std::io::Write::write_all(&mut std::fs::File::create(&was).unwrap(), b"before").unwrap();
+                }
+                let output = dying.take(&shell, daemon, 10);
+                assert!(output.stdout.is_empty(), "{shell:?} {daemon} {write}: {output:?}");
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(said.contains("clean=1"), "{shell:?} {daemon} {write}: {said}");
+                if daemon == "containerd" {
+                    assert_eq!(std::fs::read(&was).unwrap(), b"before");
+                    std::fs::remove_file(&was).unwrap();
+                }
+                assert_eq!(dying.left(), Vec::<String>::new(), "{shell:?} {daemon} {write}: {said}");
+                let _ = dying.child.wait();
+            }
+        }
+    }
+}
+
+#[test]
 fn the_dump_that_was_there_comes_back_as_it_was() {
     use std::os::unix::fs::MetadataExt as _;
     for shell in shells() {
