@@ -27,6 +27,11 @@ fn safe_within(text: &str, limit: usize) -> String {
     text
 }
 
+/// Returns a command to be copied, safe to print and whole.
+pub(crate) fn command(text: &str) -> String {
+    safe_within(text, PATH_LIMIT)
+}
+
 /// Returns a path, safe to print and whole.
 pub(crate) fn path(path: &Path) -> String {
     safe_within(&path.to_string_lossy(), PATH_LIMIT)

@@ -44,7 +44,13 @@ async fn here(
         max_run_bytes: None,
         sudo_password: None,
         open: plegcollect::collect::OpenChanges::default(),
-        run: RunIdentity { run_id: run_dir.run_id.clone(), command_line: Vec::new(), operator: "me@here".to_owned() },
+        run: RunIdentity {
+            run_id: run_dir.run_id.clone(),
+            command_line: Vec::new(),
+            operator: "me@here".to_owned(),
+            way: String::new(),
+            spelled: std::collections::BTreeMap::new(),
+        },
     };
     let (events, mut queue) = plegcollect::event::channel();
     let drain = tokio::spawn(async move { while queue.recv().await.is_some() {} });

@@ -54,7 +54,7 @@ pub struct ChangeRecord {
     /// The exact command that mends the node, where it may still be changed.
     #[serde(default)]
     pub mend: Option<String>,
-    /// What the guard on the node wrote, as it came.
+    /// What the guard on the node wrote, as it came; for stacks what was expected and measured.
     #[serde(default)]
     pub log: Vec<String>,
 }

@@ -30,6 +30,11 @@ const READ: Script =
 
 /// What has not been touched for so long is nobody's work in progress, seconds.
 const ABANDONED: u64 = 60;
+/// What a run does about traces of an earlier one, one sentence.
+pub(crate) const FIRST: &str = "an earlier run's debug window was not closed: a run undoes that first; \
+    `plegcollect revert --dry-run` shows what it is";
+/// Longest value of the file `owner` that is shown, in characters.
+const MOST_OWNER: usize = 100;
 /// How long a guard is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -151,7 +156,8 @@ impl Found {
         let mut found = Self::default();
         for line in text.lines().take(200) {
             let Some((name, value)) = line.split_once('=') else { continue };
-            let value = printable(value, 400);
+            // Part of a sentence that goes on behind it.
+            let value = printable(value, if name.starts_with("owner-") { MOST_OWNER } else { 400 });
             let number = value.parse().ok();
             match name {
                 "dir" => found.dir = true,
@@ -213,7 +219,11 @@ impl Found {
         let mut lines = Vec::new();
         let (owner, state) = (&self.owner, if self.state.is_empty() { "none" } else { &self.state });
         if self.busy() {
-            lines.push(format!("{owner} is in a debug window right now (guard: {state})"));
+            let silent = self.silent.map_or_else(String::new, |silent| {
+                let lease = self.lease;
+                format!("; last sign of life {silent} s ago, after {lease} s without one the node ends it by itself")
+            });
+            lines.push(format!("{owner} is in a debug window right now (guard: {state}){silent}"));
         } else if self.dir && self.alive {
             lines.push(format!("the guard of {owner} is ending its debug window by itself (guard: {state})"));
         } else if let Some(saved) = &self.saved {
@@ -259,6 +269,9 @@ impl Found {
 ///
 /// # Errors
 /// When the node gave no answer.
+///
+/// # Cancel safety
+/// Reads only.
 pub async fn survey(shell: &dyn Shell, place: &Place, at: &Whereabouts) -> Result<Found, ShellError> {
     let (client, cli) = at.client.as_ref().map_or(("", ""), client_words);
     let args = [&place.dir, &place.unit, &at.config, client, cli, &at.socket, &at.receipts].map(str::to_owned);
@@ -335,6 +348,9 @@ pub async fn repair(
 ///
 /// # Errors
 /// One sentence: what is still there, or that the node gave no answer.
+///
+/// # Cancel safety
+/// As [`repair`].
 pub async fn recover_stale(shell: &dyn Shell, facts: &NodeFacts, node: &str) -> Result<Vec<String>, String> {
     let (place, at) = (Place::default(), Whereabouts::of(facts));
     let tell = |error: ShellError| format!("an earlier run's traces could not be removed: {error}");
@@ -526,11 +542,26 @@ mod tests {
     fn a_window_is_busy_only_while_its_operator_lives() {
         let live = "dir=/run/p\nowner-run=r1\nowner-who=kim@x\nstate=ON\narmed=1\nlease=30\nsilent=4\nalive=1\n";
         assert!(Found::parse(live).busy());
+        let line = &Found::parse(live).sentences()[0];
+        assert!(
+            line.ends_with("(guard: ON); last sign of life 4 s ago, after 30 s without one the node ends it by itself")
+        );
         assert!(!Found::parse(&live.replace("silent=4", "silent=40")).busy());
         assert!(Found::parse(&live.replace("alive=1", "")).busy(), "may be started again in a second");
         assert!(!Found::parse(&live.replace("state=ON", "state=DONE")).busy());
         assert!(Found::parse("dir=/run/p\nage=5\n").busy(), "being armed");
         assert!(!Found::parse("dir=/run/p\nage=500\n").busy());
         assert!(Found::parse("").clean() && !Found::parse("unit=failed\n").clean());
+    }
+
+    #[test]
+    fn a_hostile_owner_neither_paints_nor_hides_what_is_left() {
+        let long = "A".repeat(10_000);
+        let text =
+            format!("dir=/run/p\nowner-run=\u{1b}[2J\u{1b}]0;t\u{7}r1\nowner-who=\u{1b}[31mkim{long}\nstate=ON\n");
+        let line = &Found::parse(&text).sentences()[0];
+        assert!(!line.contains(|c: char| c.is_control()) && !line.contains("[31m") && !line.contains("0;t"), "{line}");
+        assert!(line.starts_with("a debug window of kimAAA") && line.contains("(run r1)"), "{line}");
+        assert!(line.ends_with("was not closed and its guard does not run (guard: ON)") && line.len() < 400, "{line}");
     }
 }

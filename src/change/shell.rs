@@ -99,6 +99,9 @@ pub trait Way: Sync {
     ///
     /// # Errors
     /// When the node is not reached.
+    ///
+    /// # Cancel safety
+    /// Dropped early, the connection in use is the old one or the new one.
     fn reconnect(&self) -> BoxFuture<'_, Result<(), SessionError>>;
 }
 

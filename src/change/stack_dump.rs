@@ -37,6 +37,8 @@ const TAKE: &str = concat!(
 const QUEUE: Duration = Duration::from_secs(30);
 /// For a dump to be written, beyond the time its size lets expect.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A standstill from which on a summary tells its figures.
+const NOTICED: Duration = Duration::from_millis(100);
 /// For what is read from the node's disk and crosses the wire; nothing is left on the node by then.
 const TRANSFER: Duration = Duration::from_secs(180);
 
@@ -123,6 +125,9 @@ pub struct DumpEnd {
 ///
 /// # Errors
 /// The record of a dump that is not taken, with the reason.
+///
+/// # Cancel safety
+/// Reads only; dropped early, a script may go on on the node for its bound.
 pub async fn prepare(
     shell: &dyn Shell,
     facts: &NodeFacts,
@@ -258,10 +263,23 @@ pub fn conclude(prepared: &Prepared, ends: &[DumpEnd], node: &str) -> ChangeReco
     } else {
         ChangeState::Refused
     };
-    let text = match (prepared.estimate, ends) {
-        (_, []) => format!("no dump of {subject} was asked for."),
-        (Some(estimate), _) if signalled => format!("{}; {}", estimate.words(), samples(ends)),
+    let figures = match prepared.estimate {
+        Some(estimate) if signalled => format!("{}; {}", estimate.words(), samples(ends)),
         _ => samples(ends),
+    };
+    let noticed = |freeze: Option<Duration>| freeze.is_some_and(|f| f >= NOTICED);
+    let long = noticed(prepared.estimate.map(|e| e.freeze)) || ends.iter().any(|e| noticed(e.freeze));
+    let text = match ends {
+        [] => format!("no dump of {subject} was asked for."),
+        // The same words on every node, so that a summary of many stays short; the figures are in the log.
+        _ if state == ChangeState::Reverted && !long && ends.iter().all(|e| e.complete) => {
+            let from = match prepared.target.writes {
+                Writes::Journal => "read from its log",
+                _ => "each file fetched, then removed",
+            };
+            format!("{subject}: {}, {from}", wording::count(ends.len(), "sample"))
+        }
+        _ => format!("{subject}: {figures}"),
     };
     let mut record = ChangeRecord::not_made(ChangeId::StackDump, &subject.to_string(), state, text);
     record.describe = describe(subject);
@@ -274,6 +292,11 @@ pub fn conclude(prepared: &Prepared, ends: &[DumpEnd], node: &str) -> ChangeReco
     record.before.insert("start-ticks".to_owned(), process.start_ticks.to_string());
     record.mend = (!residue.is_empty()).then(|| format!("plegcollect revert --nodes {node}"));
     record.differences = residue;
+    record.log = vec![figures];
+    // containerd logs what it writes to the file, too (containerd@v1.6.20:cmd/containerd/command/main.go:392).
+    if signalled && (subject == Subject::Containerd || prepared.target.writes == Writes::Journal) {
+        record.remains.push(format!("each dump is in the log of {subject} as well, and wherever that is shipped to"));
+    }
     record
 }
 

@@ -1,6 +1,7 @@
 //! `plegcollect --nodes …`: the main command. Resolves flags into a run, starts display and
 //! signals, and turns the outcome into summary, `SUMMARY.md`, `run.json` and exit code.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use super::target_args::TargetArgs;
 use crate::bundle::{BundleError, BundleOptions, RedactConfig, RedactRule, Redactor, RunDir, RunRecord, atomic};
 use crate::collect::{self, OpenChanges, RunIdentity, RunOptions, Shutdown, SudoPassword};
 use crate::event::EventKind;
-use crate::inventory::{Inventory, NodeName, fold};
+use crate::inventory::target::Reach;
+use crate::inventory::{Inventory, NodeName, Origin, Selected, Target, fold};
 use crate::plan::{Catalog, ChangeId, Selection};
 use crate::progress::{self, DisplayMode, DisplayOptions, LogWriter};
 use crate::report::{self, RunSummary};
@@ -110,8 +112,13 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     let started = Timestamp::now();
     let run_dir = RunDir::create(&args.run.out, started, args.run.incident.as_deref())
         .map_err(|e| unusable_output(&args.run.out, &e))?;
-    let identity =
-        RunIdentity { run_id: run_dir.run_id.clone(), command_line: command_line(&redactor), operator: operator() };
+    let identity = RunIdentity {
+        run_id: run_dir.run_id.clone(),
+        command_line: command_line(&redactor),
+        operator: operator(),
+        way: redactor.text(&args.target.way()),
+        spelled: spelled(&selected),
+    };
     let mut record = RunRecord::new(&run_dir.run_id, started);
     record.incident.clone_from(&args.run.incident);
     record.operator.clone_from(&identity.operator);
@@ -324,6 +331,19 @@ pub(super) fn redactor(inventory: Option<&Inventory>) -> Result<Arc<Redactor>, A
 /// The command line as it may be kept in bundles.
 fn command_line(redactor: &Redactor) -> Vec<String> {
     std::env::args_os().map(|word| redactor.text(&word.to_string_lossy())).collect()
+}
+
+/// Returns the nodes that were given as `user@host:port`, in that form.
+fn spelled(selected: &Selected) -> BTreeMap<NodeName, String> {
+    let by_pattern = |target: &&Target| {
+        let from = selected.provenance.get(&target.name);
+        from.is_some_and(|p| [&p.user, &p.port, &p.address].contains(&&Origin::Pattern))
+    };
+    let spell = |target: &Target| match &target.reach {
+        Reach::Ssh { hop, .. } => Some((target.name.clone(), format!("{}@{}", hop.user, hop.endpoint))),
+        Reach::Local => None,
+    };
+    selected.targets.iter().filter(by_pattern).filter_map(spell).collect()
 }
 
 /// `user@host`, as far as the environment tells.

@@ -46,9 +46,14 @@ enum Command {
     Collect(Box<CollectArgs>),
     /// Show which nodes a selection means, and the way to each
     Nodes(Box<nodes::NodesArgs>),
-    /// Show exactly what would run on each node
+    /// Show exactly what would run and be changed on each node
     Plan(Box<plan::PlanArgs>),
     /// Undo what an interrupted run left on nodes
+    ///
+    /// Works from any machine: receipts on the nodes tell what was changed. Nodes undo a debug window by
+    /// themselves within the lease (30 s) after a run was killed; this is for what is left then. Exit code 0: nothing is
+    /// left, or somebody is in a debug window right now, which is left alone; 20: something is left, or with --dry-run
+    /// there is something to undo; 11, 12: nodes not reached.
     Revert(Box<revert::RevertArgs>),
     /// Check every hash in a bundle or a run directory
     Verify(verify::VerifyArgs),

@@ -1,5 +1,5 @@
 //! `plegcollect plan`: exactly what would run on each node, from the same value the engine gets.
-//! Runs the probe on the nodes (read-only) and nothing else; `--sudoers` prints the lines needed.
+//! Runs the probe and the checks before changes on the nodes (read-only) and nothing else; `--sudoers` prints the lines needed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,15 +14,18 @@ use super::error::{self, AppError};
 use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
 use super::{exit, output};
-use crate::collect::{PlannedNode, SudoPassword, plan_node};
+use crate::collect::{Foreseen, PlannedNode, SudoPassword, plan_node};
 use crate::inventory::fold;
 use crate::plan::facts::Rights;
-use crate::plan::{Action, ChangeId, ChangePolicy, Encoding, NodePlan, Phase, What};
+use crate::plan::{Action, ChangeId, ChangePolicy, Encoding, NodePlan, Phase, PlannedStep, What};
 use crate::printable::printable;
 use crate::session::SessionError;
 use crate::session::command::{self, CommandSpec};
 
-/// Show exactly what would run on each node
+/// Connecting and the probe, and the checks before the changes of a plan where dockerd hangs.
+const NODE_WITHIN: Duration = Duration::from_secs(150);
+
+/// Show exactly what would run and be changed on each node
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -63,19 +66,23 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
     let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
     let connector = args.target.connector(1);
     let cancel = CancellationToken::new();
+    let checks = !args.sudoers;
     let (connector, catalog, selection, password, cancel) =
         (connector.as_ref(), &catalog, &selection, password.as_ref(), &cancel);
     let planning = futures::stream::iter(&selected.targets)
         .map(|target| async move {
             let planned = tokio::time::timeout(
-                Duration::from_secs(60),
-                plan_node(connector, target, catalog, selection, password, cancel),
+                NODE_WITHIN,
+                plan_node(connector, target, catalog, selection, password, checks, cancel),
             )
             .await;
             (
                 target,
                 planned.unwrap_or_else(|_| {
-                    Err(SessionError::new(crate::session::FailureKind::Deadline, "no plan within 60 s"))
+                    Err(SessionError::new(
+                        crate::session::FailureKind::Deadline,
+                        format!("no plan within {} s", NODE_WITHIN.as_secs()),
+                    ))
                 }),
             )
         })
@@ -204,14 +211,33 @@ fn left_out(node: &PlannedNode, policy: &ChangePolicy, change: ChangeId) -> Opti
     if !node.plan.steps.iter().any(|step| yields(&step.action)) {
         return Some("no step that needs it is selected, or the node lacks the daemon".to_owned());
     }
-    (node.facts.shell.rights == Rights::None).then(|| "the login has no root's rights on the node".to_owned())
+    if node.facts.shell.rights == Rights::None {
+        return Some("the login has no root's rights on the node".to_owned());
+    }
+    let refused: Vec<&str> = said(node, change).filter(|f| f.refused).map(|f| f.text.as_str()).collect();
+    let daemons = match change {
+        ChangeId::DockerdDebug => 1,
+        ChangeId::StackDump => daemons_dumped(&node.plan),
+    };
+    (refused.len() >= daemons).then(|| refused.join("; "))
+}
+
+/// What the checks say of a change.
+fn said(node: &PlannedNode, change: ChangeId) -> impl Iterator<Item = &Foreseen> {
+    node.foreseen.iter().filter(move |f| f.change == change)
+}
+
+/// How many daemons the plan wants stacks of.
+fn daemons_dumped(plan: &NodePlan) -> usize {
+    let wanted = |step: &&PlannedStep| matches!(&step.action, Action::Change(c) if c.change == ChangeId::StackDump);
+    plan.steps.iter().filter(wanted).map(|step| step.id.area()).collect::<BTreeSet<_>>().len()
 }
 
 fn planned_changes(node: &PlannedNode, policy: &ChangePolicy) -> Vec<ChangeId> {
     ChangeId::ALL.into_iter().filter(|change| left_out(node, policy, *change).is_none()).collect()
 }
 
-/// What would be changed on the node, in words; the checks before each change are made by a run only.
+/// What would be changed on the node, in words, as the checks say at this moment; a run makes them again.
 fn changes(node: &PlannedNode, policy: &ChangePolicy) -> String {
     let heading = match planned_changes(node, policy).as_slice() {
         [] => "No change to the node:",
@@ -221,9 +247,15 @@ fn changes(node: &PlannedNode, policy: &ChangePolicy) -> String {
     for change in ChangeId::ALL {
         let line = match left_out(node, policy, change) {
             None => change.describe(policy),
-            Some(why) => format!("{change}: not made: {why}"),
+            Some(why) => format!("{change}: not made: {}", printable(&why, 1000)),
         };
         writeln!(text, "  - {line}").ok();
+        if left_out(node, policy, change).is_none() {
+            for one in said(node, change) {
+                let word = if one.refused { "but not" } else { "to know" };
+                writeln!(text, "    {word}: {}", printable(&one.text, 1000)).ok();
+            }
+        }
     }
     text.push('\n');
     text
@@ -233,7 +265,17 @@ fn changes_json(node: &PlannedNode, policy: &ChangePolicy) -> Vec<serde_json::Va
     ChangeId::ALL
         .into_iter()
         .map(|change| match left_out(node, policy, change) {
-            None => serde_json::json!({ "change": change, "planned": true, "describe": change.describe(policy) }),
+            None => {
+                let texts = |refused| said(node, change).filter(|f| f.refused == refused).map(|f| &f.text).collect();
+                let (refused, notes): (Vec<&String>, Vec<&String>) = (texts(true), texts(false));
+                serde_json::json!({
+                    "change": change,
+                    "planned": true,
+                    "describe": change.describe(policy),
+                    "refused": refused,
+                    "notes": notes,
+                })
+            }
             Some(why) => serde_json::json!({ "change": change, "planned": false, "reason": why }),
         })
         .collect()

@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{self, AppError};
 use super::target_args::TargetArgs;
 use super::{exit, output};
+use crate::change::NodeShell;
 use crate::change::dockerd_debug::Place;
 use crate::change::recover::{self, Whereabouts};
-use crate::change::{NodeShell, Way};
-use crate::collect::{SudoPassword, reach_node};
+use crate::collect::{OneSession, SudoPassword, reach_node};
 use crate::inventory::Target;
 use crate::plan::Catalog;
 use crate::printable::printable;
-use crate::session::{Connector, FailureKind, Session, SessionError};
+use crate::session::{Connector, FailureKind, SessionError};
 
 /// A guard may be waited for twice, and connecting takes its own time.
 const NODE_WITHIN: Duration = Duration::from_secs(300);
@@ -114,19 +113,6 @@ pub(crate) async fn run(args: RevertArgs) -> Result<u8, AppError> {
     })
 }
 
-/// A connection that is not replaced.
-struct OneSession(Session);
-
-impl Way for OneSession {
-    fn session(&self) -> Session {
-        self.0.clone()
-    }
-
-    fn reconnect(&self) -> BoxFuture<'_, Result<(), SessionError>> {
-        Box::pin(async { Err(SessionError::new(FailureKind::LinkLost, "the link ended")) })
-    }
-}
-
 async fn node(
     connector: &Connector,
     target: &Target,
@@ -159,7 +145,7 @@ async fn look_and_repair(
     let mut lines = found.sentences();
     if found.clean() || args.dry_run {
         if !found.clean() && !found.busy() {
-            lines.push("nothing was changed (--dry-run)".to_owned());
+            lines.push("nothing was changed; without --dry-run it is undone".to_owned());
         }
         return Ok(Block { lines, clean: found.clean() || found.busy() });
     }

@@ -12,7 +12,7 @@ use super::error::AppError;
 use super::exit;
 use crate::inventory::target::{HostKeyMode, Sudo};
 use crate::inventory::{Overrides, Selected, SelectionRequest, Target, select, wants_stdin};
-use crate::session::{Ask, Connector, ConnectorOptions};
+use crate::session::{Ask, Connector, ConnectorOptions, command};
 
 /// Enough of a key file to tell what it is.
 const KEY_HEAD: u64 = 4096;
@@ -123,6 +123,34 @@ impl TargetArgs {
             let code = if error.is_usage() { exit::USAGE } else { exit::SETUP };
             AppError::from_chain(code, &error)
         })
+    }
+
+    /// Returns these flags but for the nodes, as words of a shell, so that another command finds and reaches the same
+    /// nodes; paths are absolute.
+    pub(crate) fn way(&self) -> String {
+        let path = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+        let mut words: Vec<String> = Vec::new();
+        let mut flag = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                words.extend([name.to_owned(), value]);
+            }
+        };
+        flag("--inventory", self.inventory.as_ref().map(path));
+        flag("--ssh-config", self.ssh_config.as_ref().map(path));
+        flag("--user", self.user.clone());
+        flag("--port", self.port.map(|p| p.to_string()));
+        self.identity.iter().for_each(|file| flag("--identity", Some(path(file))));
+        flag("--jump", self.jump.clone());
+        flag("--host-key", self.host_key.and_then(|m| Some(m.to_possible_value()?.get_name().to_owned())));
+        self.known_hosts.iter().for_each(|file| flag("--known-hosts", Some(path(file))));
+        flag("--sudo", self.sudo.and_then(|s| Some(s.to_possible_value()?.get_name().to_owned())));
+        flag("--sudo-password-file", self.sudo_password_file.as_ref().map(path));
+        for (name, given) in [("--local", self.local), ("--ask-sudo-password", self.ask_sudo_password)] {
+            if given {
+                words.push(name.to_owned());
+            }
+        }
+        command::quote_all(&words)
     }
 
     fn overrides(&self) -> Overrides {
@@ -255,4 +283,32 @@ fn read_secret(path: &std::path::Path) -> Result<SecretString, AppError> {
         return Err(AppError::setup(format!("the sudo password file {shown} is empty")));
     }
     Ok(SecretString::from(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_the_nodes_can_be_given_to_another_command() {
+        use clap::Parser;
+
+        #[derive(Parser)]
+        struct Only {
+            #[command(flatten)]
+            target: TargetArgs,
+        }
+        let parse = |line: &str| Only::try_parse_from(line.split_whitespace()).unwrap().target;
+        let target = parse(
+            "x --nodes a,b --inventory /etc/it's.toml --user kim --port 2222 --jump b1,b2 --host-key accept-new \
+             --identity /k1 --identity /k2 --sudo passwordless --local --batch --parallel-steps 2",
+        );
+        assert_eq!(
+            target.way(),
+            r"--inventory '/etc/it'\''s.toml' --user kim --port 2222 --identity /k1 --identity /k2 --jump b1,b2 --host-key accept-new --sudo passwordless --local"
+        );
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(parse("x -i own.toml").way(), format!("--inventory {}/own.toml", here.display()));
+        assert_eq!(TargetArgs::default().way(), "");
+    }
 }

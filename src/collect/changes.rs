@@ -148,7 +148,12 @@ impl<'a> Changes<'a> {
 
     /// Takes the second sample when its time has come, or at once when the work is stopped.
     async fn sample_again(&mut self, stacks: &mut Stacks, ended: &CancellationToken) {
-        let any = stacks.prepared.iter().any(|(_, prepared)| prepared.is_ok());
+        // Nothing is waited for where there is nothing to take: debug may be on meanwhile.
+        let prepared = |subject| stacks.prepared.iter().any(|(of, prepared)| *of == subject && prepared.is_ok());
+        let any = self
+            .steps(ChangeId::StackDump)
+            .iter()
+            .any(|(_, _, made)| matches!(made, Made::Stacks { subject, sample: 2 } if prepared(*subject)));
         if let Some(first) = stacks.first.filter(|_| any) {
             self.wait_until(first + self.policy.sample_gap, ended).await;
         }
@@ -271,7 +276,7 @@ impl<'a> Changes<'a> {
             let (state, text) = match examined.outcome {
                 PreflightOutcome::Ready(target) => return Ok(*target),
                 PreflightOutcome::Not { state, text } => (state, text),
-                PreflightOutcome::Busy(owner) => (ChangeState::Refused, owner.to_string()),
+                PreflightOutcome::Busy(owner) => (ChangeState::Refused, owner.busy()),
                 PreflightOutcome::Stale(_) | PreflightOutcome::Leftover { .. } if !mended => {
                     mended = true;
                     match recover::recover_stale(&shell, self.ground.facts, self.ground.target.name.as_str()).await {
@@ -284,7 +289,7 @@ impl<'a> Changes<'a> {
                 }
                 PreflightOutcome::Stale(_) | PreflightOutcome::Leftover { .. } => (
                     ChangeState::Refused,
-                    "what an earlier run left could not be mended: see `plegcollect revert --dry-run`".to_owned(),
+                    format!("what an earlier run left could not be mended; see what it is: {} --dry-run", self.mend()),
                 ),
             };
             record.state = state;

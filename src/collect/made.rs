@@ -10,6 +10,7 @@ use super::phase::not_run;
 use super::step::StepTally;
 use crate::bundle::StepEnd;
 use crate::change::ChangeRecord;
+use crate::change::dockerd_debug::mend;
 use crate::change::stack_dump::Subject;
 use crate::event::{ChangeSummary, EventKind};
 use crate::evidence::{ChangeState, Outcome, StepRecord};
@@ -146,8 +147,14 @@ impl<'a> Changes<'a> {
         record
     }
 
-    fn mend(&self) -> String {
-        format!("plegcollect revert --nodes {}", self.ground.target.name)
+    /// Returns the command that mends the node.
+    pub(super) fn mend(&self) -> String {
+        let (name, run) = (&self.ground.target.name, &self.ground.ctx.run);
+        let command = mend(run.spelled.get(name).map_or(name.as_str(), String::as_str));
+        match run.way.as_str() {
+            "" => command,
+            way => format!("{command} {way}"),
+        }
     }
 
     /// What to say of the node should this program end while it is changed.

@@ -4,6 +4,7 @@
 mod changes;
 mod ending;
 mod fleet;
+mod foreseen;
 mod keeper;
 mod made;
 mod node;
@@ -19,8 +20,10 @@ mod sudo_password;
 mod way;
 
 pub use fleet::{RunError, RunOptions, RunOutcome, run};
+pub use foreseen::Foreseen;
 pub use node::RunIdentity;
 pub use open_changes::OpenChanges;
 pub use planned::{PlannedNode, plan_node, reach_node};
 pub use shutdown::Shutdown;
 pub use sudo_password::SudoPassword;
+pub use way::OneSession;

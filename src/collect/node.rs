@@ -1,6 +1,7 @@
 //! One node's life: bundle opened, connect, probe, plan, steps phase by phase, bundle sealed.
 //! Never fails as a whole: whatever happens becomes the node's summary (`ending.rs`).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use crate::bundle::{BundleError, BundleOptions, BundleWriter, Header, layout};
 use crate::change::Way as _;
 use crate::event::{EventKind, EventSender, NodeSummary};
 use crate::evidence::{Outcome, StepRecord};
-use crate::inventory::Target;
+use crate::inventory::{NodeName, Target};
 use crate::plan::{Catalog, NodeFacts, NodePlan, Phase, PlannedStep, Run, Selection};
 use crate::session::{ConnectionFacts, Connector, FailureKind, Session, SessionError, Timings};
 
@@ -67,6 +68,10 @@ pub struct RunIdentity {
     pub command_line: Vec<String>,
     /// `user@host` of the operator.
     pub operator: String,
+    /// Flags by which nodes were found and reached, as words of a shell, redacted: another command needs them too.
+    pub way: String,
+    /// Nodes whose name alone does not say where they are: `user@host:port` as given on the command line.
+    pub spelled: BTreeMap<NodeName, String>,
 }
 
 /// A node's summary, and whether the local disk failed us meanwhile.

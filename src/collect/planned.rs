@@ -1,7 +1,8 @@
-//! A node's plan without its execution, for `plegcollect plan`: connect, probe, build, close.
+//! A node's plan without its execution, for `plegcollect plan`: connect, probe, build, check, close.
 
 use tokio_util::sync::CancellationToken;
 
+use super::foreseen::{Foreseen, foresee};
 use super::probe;
 use super::sudo_password::SudoPassword;
 use crate::inventory::Target;
@@ -15,6 +16,8 @@ pub struct PlannedNode {
     pub facts: NodeFacts,
     /// What would run.
     pub plan: NodePlan,
+    /// What the checks before changes say.
+    pub foreseen: Vec<Foreseen>,
     /// The probe itself, for sudoers lines.
     pub probe: (What, Bounds),
     /// Login name, for sudoers lines.
@@ -31,7 +34,11 @@ impl PlannedNode {
         } else {
             without_arguments(&self.plan) == without_arguments(&other.plan)
         };
-        plans && self.user == other.user && self.facts.shell == other.facts.shell && self.facts.os == other.facts.os
+        plans
+            && self.foreseen == other.foreseen
+            && self.user == other.user
+            && self.facts.shell == other.facts.shell
+            && self.facts.os == other.facts.os
     }
 }
 
@@ -47,7 +54,8 @@ fn without_arguments(plan: &NodePlan) -> NodePlan {
     plan
 }
 
-/// Connects to a node, probes it and returns its plan; runs no step.
+/// Connects to a node, probes it and returns its plan; runs no step. With `checks`, those before the changes of the plan
+/// are made, too.
 ///
 /// # Errors
 /// When the node is not reached or the probe does not run there.
@@ -60,16 +68,22 @@ pub async fn plan_node(
     catalog: &Catalog,
     selection: &Selection,
     password: Option<&SudoPassword>,
+    checks: bool,
     cancel: &CancellationToken,
 ) -> Result<PlannedNode, SessionError> {
     let (session, facts) = reach_node(connector, target, catalog, password, cancel).await?;
-    session.close().await;
     let plan = crate::plan::build(catalog, selection, &facts, jiff::Timestamp::now());
+    let foreseen = if checks {
+        foresee(&session, &facts, &plan, &selection.changes, password.map(SudoPassword::secret)).await
+    } else {
+        Vec::new()
+    };
+    session.close().await;
     let user = match &target.reach {
         Reach::Ssh { hop, .. } => hop.user.clone(),
         Reach::Local => std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
     };
-    Ok(PlannedNode { facts, plan, probe: (probe::script(catalog), probe::PROBE_BOUNDS), user })
+    Ok(PlannedNode { facts, plan, foreseen, probe: (probe::script(catalog), probe::PROBE_BOUNDS), user })
 }
 
 /// Connects to a node and probes it; the session is the caller's to close.

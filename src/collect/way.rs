@@ -77,3 +77,16 @@ impl Way for NodeWay<'_> {
         Box::pin(self.persist())
     }
 }
+
+/// A connection that is not replaced.
+pub struct OneSession(pub Session);
+
+impl Way for OneSession {
+    fn session(&self) -> Session {
+        self.0.clone()
+    }
+
+    fn reconnect(&self) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async { Err(SessionError::new(FailureKind::LinkLost, "the link ended")) })
+    }
+}

@@ -38,7 +38,8 @@ impl ChangeId {
                 "dockerd debug, where the checks before it find it safe: a daemon.json with \"debug\": true stands on disk \
                  for the instant of a reload (SIGHUP), then the original file again; after {} the same with false. A \
                  guard on the node switches it off without us, too: {} after our last sign of life, after {} in any \
-                 case. Environments of containers created in that time go to the node's journal.",
+                 case. Nothing is restarted. Environments of containers created in that time, secrets included, go to \
+                 the node's journal.",
                 shown(policy.window),
                 shown(policy.lease),
                 shown(policy.deadline)
@@ -100,19 +101,20 @@ pub struct ChangePolicy {
     pub stacks: bool,
     /// SIGUSR1 to shims (containerd-shim-runc-v2 only), while containerd answers.
     pub shim_stacks: bool,
-    /// Length of the debug window.
+    /// Length of the debug window, 1 s to 10 m.
     pub window: Duration,
-    /// Without a sign of life from us for so long, the node undoes everything by itself.
+    /// Without a sign of life from us for so long, the node undoes everything by itself; 5 s to 10 m.
     pub lease: Duration,
-    /// After so long it does so whatever we say.
+    /// After so long it does so whatever we say; window and lease together to 1 h.
     pub deadline: Duration,
     /// Go on with docker 20.10 and `runtimes` in daemon.json, although the names `io.containerd.*` of
-    /// built-in runtimes will be unknown until dockerd is restarted (check P12).
+    /// built-in runtimes will be unknown until dockerd is restarted (moby@v20.10.24:daemon/reload_unix.go:23).
     pub allow_runtime_names: bool,
     /// Daemons with more goroutines than this are not sent SIGUSR1; at 0.09 ms each, the default of
     /// 20,000 stands for a freeze of 1.8 s.
     pub max_dump_goroutines: u64,
-    /// Time between the two samples of stacks.
+    /// Time between the two samples of stacks, 2 s to 2 m: a dump is named by the second, and another one in
+    /// it takes its place (seen with docker 20.10.24).
     pub sample_gap: Duration,
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::event::{Event, EventKind, NodeResult};
 use crate::inventory::NodeName;
-use crate::plan::StepId;
+use crate::plan::{ChangeId, StepId};
 
 /// State of the whole run.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub(crate) struct Flight {
     bytes: u64,
     /// Oldest first.
     pub(crate) steps: Vec<Running>,
+    /// A change in force on the node.
+    pub(crate) changed: Option<ChangeId>,
 }
 
 /// How far a node has come.
@@ -104,6 +106,7 @@ impl Board {
                     finished: 0,
                     bytes: 0,
                     steps: Vec::new(),
+                    changed: None,
                 };
                 self.flights.insert(number, flight);
             }
@@ -155,8 +158,17 @@ impl Board {
                 }
                 self.done += 1;
             }
+            EventKind::Change { node, change, state, .. } => {
+                if let Some(f) = self.flight(node) {
+                    match state {
+                        None => f.changed = Some(*change),
+                        Some(_) if f.changed == Some(*change) => f.changed = None,
+                        Some(_) => {}
+                    }
+                }
+            }
             EventKind::Interrupted { .. } => self.stopping = true,
-            EventKind::Warning { .. } | EventKind::Change { .. } | EventKind::RunFinished { .. } => {}
+            EventKind::Warning { .. } | EventKind::RunFinished { .. } => {}
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::board::{Board, Flight, Stage};
+use crate::plan::ChangeId;
 use crate::wording::{bytes, columns, count, cut, fit, fit_right, whole_seconds};
 
 /// Rows left to what scrolls above.
@@ -95,7 +96,10 @@ fn node_line(flight: &Flight, now: Timestamp, width: usize, name_width: usize, c
                 Stage::Connected => match flight.planned {
                     None => "looking around".to_owned(),
                     Some(n) if flight.finished >= n => "sealing the bundle".to_owned(),
-                    Some(_) => "between steps".to_owned(),
+                    Some(_) => match flight.changed {
+                        Some(ChangeId::DockerdDebug) => "dockerd's debug window".to_owned(),
+                        Some(ChangeId::StackDump) | None => "between steps".to_owned(),
+                    },
                 },
             };
             (what, since(Some(flight.since), now), flight.deadline)
@@ -200,6 +204,25 @@ mod tests {
         let stripped: Vec<String> =
             painted.iter().map(|l| [YELLOW, RED, DIM, RESET].iter().fold(l.clone(), |l, s| l.replace(s, ""))).collect();
         assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn a_node_that_only_waits_for_its_debug_window_says_so() {
+        use crate::evidence::ChangeState;
+        let mut board = Board::default();
+        let text = String::new;
+        let change = |state| EventKind::Change { node: node(1), change: ChangeId::DockerdDebug, state, text: text() };
+        for kind in [
+            EventKind::NodeStarted { node: node(1), deadline: Duration::from_secs(300) },
+            EventKind::NodeConnected { node: node(1), took: Duration::ZERO },
+            EventKind::NodePlanned { node: node(1), steps: 65 },
+            change(None),
+        ] {
+            board.apply(&at(1, kind));
+        }
+        assert!(frame(&board, moment(20), 24, 80, false)[1].contains("  dockerd's debug window  "));
+        board.apply(&at(21, change(Some(ChangeState::Reverted))));
+        assert!(frame(&board, moment(22), 24, 80, false)[1].contains("between steps"));
     }
 
     #[test]

@@ -52,9 +52,12 @@ pub(crate) fn line(event: &Event, level: Level) -> Option<String> {
         EventKind::Warning { node: Some(node), text } => format!("warning: {node}: {}", safe(text)),
         EventKind::Warning { node: None, text } => format!("warning: {}", safe(text)),
         EventKind::Interrupted { again: false } => {
-            "interrupted: ending steps under way, sealing bundles; once more to stop at once".to_owned()
+            "interrupted: ending steps under way, undoing changes, sealing bundles; once more to stop at once"
+                .to_owned()
         }
-        EventKind::Interrupted { again: true } => "interrupted again: stopping at once".to_owned(),
+        EventKind::Interrupted { again: true } => {
+            "interrupted again: stopping at once; nodes undo by themselves what is still changed".to_owned()
+        }
         EventKind::RunFinished { exit_code, took } if normal => {
             format!("run over after {}, exit code {exit_code}", duration(*took))
         }
@@ -158,7 +161,7 @@ mod tests {
                 "23:17:08 warning: 1 GB left on disk",
                 "23:17:09 worker-002: not reached after 41s: refused: worker-002:22: connection refused",
                 "23:17:10 worker-001: partial after 41s, 1 timed out, 2 failed",
-                "23:17:11 interrupted: ending steps under way, sealing bundles; once more to stop at once",
+                "23:17:11 interrupted: ending steps under way, undoing changes, sealing bundles; once more to stop at once",
             ]
         );
     }

@@ -5,10 +5,10 @@ use crate::event::{ChangeSummary, NodeResult, NodeSummary, Restarts};
 use crate::evidence::ChangeState;
 use crate::inventory::NodeName;
 use crate::plan::ChangeId;
-use crate::wording::{count, safe};
+use crate::wording::{command, count, safe};
 
-/// What the debug window left behind that nobody can take back (bodies of POST requests are logged at debug
-/// level: seen with 20.10).
+/// What the debug window left behind that nobody can take back: bodies of POST requests up to 4 KiB are logged at debug
+/// level (moby@v20.10.24:api/server/middleware/debug.go:47).
 const ENVIRONMENTS: &str = "While dockerd logged at debug level, the environments of containers created and commands \
     executed in them went to the node's journal in clear, secrets included, and to wherever that is shipped; the copy \
     in the bundle is redacted.";
@@ -38,7 +38,7 @@ pub(super) fn still(nodes: &[NodeSummary]) -> Vec<Still<'_>> {
         .map(|(node, change)| {
             let mend = change.mend.clone().unwrap_or_else(|| format!("plegcollect revert --nodes {}", node.node));
             let text = format!("{}: {}", name(change.change), safe(&change.text));
-            Still { node: &node.node, text, mend: safe(&mend) }
+            Still { node: &node.node, text, mend: command(&mend) }
         })
         .collect()
 }
@@ -54,7 +54,7 @@ pub(super) fn said(nodes: &[NodeSummary]) -> Vec<Said> {
             ChangeState::Skipped => ", left out",
             ChangeState::EndedByRestart => ", ended by a restart that was not ours",
         };
-        put(&mut said, format!("{}{how}: {}", name(change.change), safe(&change.text)), node);
+        put(&mut said, &format!("{}{how}: {}", name(change.change), safe(&change.text)), node);
     }
     said
 }
@@ -79,7 +79,7 @@ pub(super) fn restarts(nodes: &[NodeSummary]) -> Vec<Said> {
             }
             Restarts::Unknown => "Whether anything was restarted could not be checked".to_owned(),
         };
-        put(&mut said, text, node);
+        put(&mut said, &text, node);
     }
     // What asks for attention stands first.
     said.sort_by_key(|s| {
@@ -104,7 +104,9 @@ const fn name(change: ChangeId) -> &'static str {
     }
 }
 
-fn put(said: &mut Vec<Said>, text: String, node: &NodeSummary) {
+fn put(said: &mut Vec<Said>, text: &str, node: &NodeSummary) {
+    // The number of nodes stands behind it.
+    let text = text.trim_end_matches('.').to_owned();
     match said.iter_mut().find(|s| s.text == text) {
         // A node may have said the same of two daemons.
         Some(same) if same.nodes.contains(&node.node) => {}

@@ -59,7 +59,7 @@ fn still_changed(out: &mut Lines, nodes: &[NodeSummary]) {
     out.heading("Nodes that may still be changed");
     for one in still {
         out.line(&format!("- **{}**: {}", code(one.node.as_str()), code(&one.text)));
-        out.line(&format!("  - mend it: {}", code(&one.mend)));
+        out.line(&format!("  - mend it: {}", span(&one.mend)));
     }
 }
 
@@ -124,12 +124,12 @@ fn table(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
         return;
     }
     out.heading("Nodes");
-    out.line("| node | result | complete | absent | timed-out | failed | truncated | lost | bytes | time | bundle |");
-    out.line("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|");
+    out.line("| node | result | complete | absent | timed-out | failed | truncated | lost | skipped | bytes | time | bundle |");
+    out.line("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|");
     let rows = groups::rows(nodes);
     for row in &rows {
         let s = &row.steps;
-        let steps = [s.complete, s.absent, s.timed_out, s.failed, s.truncated, s.lost];
+        let steps = [s.complete, s.absent, s.timed_out, s.failed, s.truncated, s.lost, s.skipped];
         let ran = !matches!(row.result, NodeResult::Unreached | NodeResult::NotStarted);
         let steps: Vec<String> =
             steps.iter().map(|n| if ran || *n > 0 { n.to_string() } else { "-".to_owned() }).collect();

@@ -129,6 +129,10 @@ fn with_a_stopped_containerd_there_are_stacks_and_no_window() {
     let node = NODES[0];
     let before = rested(node);
     let stopped = Fault::new(node, &["containerd-stopped"]);
+    let plan = plegcollect(&["plan", "--nodes", node]).run();
+    for word in ["dockerd-debug: not made: dockerd does not answer /info", "but not: containerd is stopped (state T)"] {
+        assert!(plan.said().contains(word), "{}", plan.said());
+    }
     let run = run(node, &["--window", "2s", "--include", FEW]);
     let window = debug_window(&changes(&run, node));
     assert_eq!(window["state"], "refused", "{window}");

@@ -91,6 +91,9 @@ pub async fn open(
 ///
 /// # Errors
 /// As [`open`].
+///
+/// # Cancel safety
+/// As [`open`].
 pub async fn open_at(
     shell: &dyn Shell,
     place: Place,
@@ -271,6 +274,9 @@ impl Window {
     ///
     /// # Errors
     /// When the node gave no answer.
+    ///
+    /// # Cancel safety
+    /// Dropped early, the sign of life may or may not have been given.
     pub async fn renew(&self, shell: &dyn Shell) -> Result<GuardState, ShellError> {
         Ok(tell(shell, &self.place, &self.operator.run_id, Word::Lease, Duration::ZERO).await?.state)
     }

@@ -38,7 +38,7 @@ pub(super) fn checks(case: &Case<'_>, lock: &Lock) -> Vec<Check> {
 fn p16(lock: &Lock) -> Check {
     match lock {
         Lock::Free => pass("P16", "nobody else is in a debug window on this node"),
-        Lock::Busy(owner) => refuse("P16", format!("{owner} is in a debug window on this node")),
+        Lock::Busy(owner) => refuse("P16", owner.busy()),
         Lock::Stale(owner) => refuse(
             "P16",
             format!("an earlier debug window of {owner} was not closed on this node: run plegcollect revert first"),

@@ -80,6 +80,14 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// Returns the refusal where the owner is in a window, one sentence.
+    #[must_use]
+    pub fn busy(&self) -> String {
+        format!("{self} is in a debug window on this node; look for that evidence there, or run this again afterwards")
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.who.as_deref().unwrap_or("somebody unknown"))?;

@@ -471,6 +471,10 @@ fn the_lock_decides_first() {
     assert_eq!((leftover.orig, leftover.new, leftover.process.unwrap().pid), (true, false, 58));
     assert_eq!(Owner::read(&["who=\u{1b}[2Jx"]).to_string(), "x");
     assert_eq!(Owner::default().to_string(), "somebody unknown");
+    let long = format!("who=\u{1b}]0;t\u{7}\u{1b}[31m{}", "A".repeat(10_000));
+    let busy = Owner::read(&[long.as_str(), "host=\u{9b}2Jh"]).busy();
+    assert!(!busy.contains(|c: char| c.is_control()) && busy.len() < 500, "{busy}");
+    assert!(busy.contains("A… (on h) is in a debug window on this node; "), "{busy}");
 }
 
 #[test]

@@ -294,6 +294,23 @@ fn a_reader_that_goes_away_leaves_nothing_on_the_node() {
 }
 
 #[test]
+fn figures_are_in_the_summary_only_where_somebody_may_have_felt_it() {
+    let daemon = Daemon::new(":");
+    let prepared = Prepared { target: target(&daemon), estimate: None, checks: Vec::new(), warnings: Vec::new() };
+    let end = |sample, ping| {
+        let err = format!("signalled=1\nping-cs={ping}\nbytes=23400\nclean=1\nstreamed=1\n");
+        let answer = Answer { status: 0, out: Vec::new(), err: err.into_bytes() };
+        DumpEnd { sample, ..probe::dump_end(&prepared.target, &answer, Some(23_400), PATIENCE) }
+    };
+    let quick = conclude(&prepared, &[end(1, 3), end(2, 2)], "n");
+    assert_eq!(quick.text, "containerd: 2 samples, each file fetched, then removed");
+    assert!(quick.log[0].contains("sample 1: 23.4 kB measured, longest ping 0.03 s; sample 2:"), "{:?}", quick.log);
+    assert!(quick.remains[0].contains("in the log of containerd as well"), "{:?}", quick.remains);
+    let slow = conclude(&prepared, &[end(1, 87), end(2, 2)], "n");
+    assert!(slow.text.starts_with("containerd: sample 1: 23.4 kB measured, longest ping 0.87 s"), "{}", slow.text);
+}
+
+#[test]
 fn what_a_node_says_is_measured_and_bounded() {
     let daemon = Daemon::new(":");
     let said = |err: &str, received: Option<u64>| {

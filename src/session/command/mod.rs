@@ -16,6 +16,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use encode::quote_all;
 pub(crate) use framed::signal_name;
 pub use probe::{ClockSample, ShellProbe, probe};
 pub use run::run;
