@@ -243,17 +243,17 @@ fn judge(answer: Result<Answer, ShellError>) -> WindowEnd {
 }
 
 /// Returns how many lines of the marked units journald dropped since the mark for its rate limit, as far as it has
-/// said so: it does with the unit's next line after the interval of 30 s.
+/// said so: it does with the unit's next line after the interval of 30 s. `None` if the node could not be asked.
 ///
 /// # Cancel safety
 /// Reads only.
-pub async fn suppressed(shell: &dyn Shell, cursors: &Cursors) -> u64 {
+pub async fn suppressed(shell: &dyn Shell, cursors: &Cursors) -> Option<u64> {
     let units = cursors.units();
     if units.is_empty() {
-        return 0;
+        return None;
     }
     let answer = shell.run(&SUPPRESSED, &[cursors.since()], Encoding::Plain, None).await;
-    answer.map(|answer| count(&answer.text(), &units)).unwrap_or(0)
+    answer.ok().map(|answer| count(&answer.text(), &units))
 }
 
 /// Sums the lines "N UNIT"; old versions name the unit by its control group.

@@ -31,6 +31,15 @@ impl Scope {
         self.open.is_empty()
     }
 
+    /// Returns what is known of each change so far, newest first.
+    #[must_use]
+    pub fn receipts(&self) -> Vec<ChangeRecord> {
+        let receipt = |change: &Applied| match change {
+            Applied::DockerdDebug(window) => window.record().clone(),
+        };
+        self.open.iter().rev().map(receipt).collect()
+    }
+
     /// Gives the node a sign of life. Returns `false` if a change has come to its end on the node
     /// without us.
     ///

@@ -19,6 +19,10 @@ const KEPT: usize = 1 << 20;
 /// From TERM to KILL. Scripts here undo what they began when they are told to end.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Connections that are tried where the link must not be given up, and the pause after one that failed.
+const ROUNDS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// A script of this module.
 #[derive(Debug, Clone, Copy)]
 pub struct Script {
@@ -174,9 +178,19 @@ impl Shell for NodeShell<'_> {
                 return self.once(script, args, encoding, sink).await;
             }
             match self.once(script, args, encoding, None).await {
-                Err(ShellError::Link(error)) if self.persistent => {
-                    self.way.reconnect().await.map_err(|_| ShellError::Link(error))?;
-                    self.once(script, args, encoding, None).await
+                Err(ShellError::Link(mut error)) if self.persistent => {
+                    for _ in 0..ROUNDS {
+                        if self.way.reconnect().await.is_err() {
+                            // Refused at once, as by an sshd that is starting.
+                            tokio::time::sleep(PAUSE).await;
+                            continue;
+                        }
+                        match self.once(script, args, encoding, None).await {
+                            Err(ShellError::Link(again)) => error = again,
+                            other => return other,
+                        }
+                    }
+                    Err(ShellError::Link(error))
                 }
                 other => other,
             }

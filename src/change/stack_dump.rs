@@ -20,6 +20,7 @@ use super::receipt::{ChangeRecord, Check};
 use super::shell::{Script, Shell, ShellError};
 use super::{Permit, Process};
 use crate::evidence::ChangeState;
+use crate::plan::facts::Rights;
 use crate::plan::{ChangeId, ChangePolicy, Encoding, NodeFacts};
 use crate::printable::printable;
 use crate::session::{Sink, StdStream};
@@ -37,10 +38,12 @@ const TAKE: &str = concat!(
 const QUEUE: Duration = Duration::from_secs(30);
 /// For a dump to be written, beyond the time its size lets expect.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A standstill from which on a summary tells its figures.
-const NOTICED: Duration = Duration::from_millis(100);
 /// For what is read from the node's disk and crosses the wire; nothing is left on the node by then.
 const TRANSFER: Duration = Duration::from_secs(180);
+
+/// Costs that the summary names.
+const REMARKABLE_GOROUTINES: u64 = 1000;
+const REMARKABLE_FREEZE: Duration = Duration::from_millis(250);
 
 /// A daemon that dumps its goroutines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +145,10 @@ pub async fn prepare(
     if let Some(why) = policy.forbids(ChangeId::StackDump) {
         return Err(not(ChangeState::Skipped, format!("{why}.")));
     }
+    if facts.shell.rights == Rights::None {
+        let text = format!("{subject} was sent no signal: that needs root's rights on the node, by root or sudo.");
+        return Err(not(ChangeState::Refused, text));
+    }
     let (daemon, owner) = match subject {
         Subject::Dockerd => (facts.dockerd.as_ref(), None),
         Subject::Containerd => (facts.containerd.as_ref(), facts.dockerd.as_ref()),
@@ -196,8 +203,7 @@ pub async fn take(
     encoding: Encoding,
 ) -> DumpEnd {
     let target = &prepared.target;
-    let expected = prepared.estimate.map_or(Duration::ZERO, |e| e.freeze);
-    let patience = PATIENCE + expected * 4;
+    let patience = patience(prepared);
     let script = Script { name: "the taking of stacks", text: TAKE, timeout: QUEUE + patience + TRANSFER };
     let run = run_name(operator_run_id);
     let args = arguments(target, &run, patience);
@@ -248,6 +254,23 @@ fn run_name(id: &str) -> String {
     id.chars().take(100).map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
 }
 
+/// Looks again whether something of a dump is left, where that was so or could not be seen when it was taken: the link may
+/// be back, and the script on the node has ended since.
+///
+/// # Cancel safety
+/// Reads only.
+pub async fn look_again(shell: &dyn Shell, prepared: &Prepared, operator_run_id: &str, end: &mut DumpEnd) {
+    if end.residue.is_some() {
+        let patience = QUEUE + patience(prepared);
+        end.residue = probe::left(shell, prepared.target.subject, &run_name(operator_run_id), patience).await;
+    }
+}
+
+/// How long a dump is waited for.
+fn patience(prepared: &Prepared) -> Duration {
+    PATIENCE + prepared.estimate.map_or(Duration::ZERO, |e| e.freeze) * 4
+}
+
 /// Puts the record together from all samples. `node` is the node's name in the inventory.
 #[must_use]
 pub fn conclude(prepared: &Prepared, ends: &[DumpEnd], node: &str) -> ChangeRecord {
@@ -267,20 +290,7 @@ pub fn conclude(prepared: &Prepared, ends: &[DumpEnd], node: &str) -> ChangeReco
         Some(estimate) if signalled => format!("{}; {}", estimate.words(), samples(ends)),
         _ => samples(ends),
     };
-    let noticed = |freeze: Option<Duration>| freeze.is_some_and(|f| f >= NOTICED);
-    let long = noticed(prepared.estimate.map(|e| e.freeze)) || ends.iter().any(|e| noticed(e.freeze));
-    let text = match ends {
-        [] => format!("no dump of {subject} was asked for."),
-        // The same words on every node, so that a summary of many stays short; the figures are in the log.
-        _ if state == ChangeState::Reverted && !long && ends.iter().all(|e| e.complete) => {
-            let from = match prepared.target.writes {
-                Writes::Journal => "read from its log",
-                _ => "each file fetched, then removed",
-            };
-            format!("{subject}: {}, {from}", wording::count(ends.len(), "sample"))
-        }
-        _ => format!("{subject}: {figures}"),
-    };
+    let text = words(prepared, ends);
     let mut record = ChangeRecord::not_made(ChangeId::StackDump, &subject.to_string(), state, text);
     record.describe = describe(subject);
     record.checks.clone_from(&prepared.checks);
@@ -290,6 +300,10 @@ pub fn conclude(prepared: &Prepared, ends: &[DumpEnd], node: &str) -> ChangeReco
     let process = &prepared.target.process;
     record.before.insert("pid".to_owned(), process.pid.to_string());
     record.before.insert("start-ticks".to_owned(), process.start_ticks.to_string());
+    if let Some(estimate) = prepared.estimate {
+        record.before.insert("expected".to_owned(), estimate.words());
+    }
+    record.after.extend(ends.iter().map(|end| (format!("sample-{}", end.sample), end.text.clone())));
     record.mend = (!residue.is_empty()).then(|| format!("plegcollect revert --nodes {node}"));
     record.differences = residue;
     record.log = vec![figures];
@@ -298,6 +312,34 @@ pub fn conclude(prepared: &Prepared, ends: &[DumpEnd], node: &str) -> ChangeReco
         record.remains.push(format!("each dump is in the log of {subject} as well, and wherever that is shipped to"));
     }
     record
+}
+
+/// What the summary says: the same for all nodes where nothing is remarkable, so that they stand together.
+fn words(prepared: &Prepared, ends: &[DumpEnd]) -> String {
+    let subject = prepared.target.subject;
+    let whole = |end: &DumpEnd| end.complete && end.residue.is_none() && !end.died;
+    let often = match ends.len() {
+        0 => return format!("no dump of {subject} was asked for."),
+        1 => "once",
+        2 => "twice",
+        _ => "several times",
+    };
+    if !ends.iter().all(whole) {
+        return format!("{subject}: {}", samples(ends));
+    }
+    let left = match prepared.target.writes {
+        Writes::File => "files removed",
+        Writes::Journal => "they stay in its log",
+    };
+    let text = format!("{subject} dumped its goroutines {often}, {left}");
+    let estimate = prepared.estimate;
+    let dear = estimate.is_some_and(|e| e.goroutines > REMARKABLE_GOROUTINES || e.freeze >= REMARKABLE_FREEZE)
+        || ends.iter().any(|e| e.freeze.max(e.took).is_some_and(|freeze| freeze >= REMARKABLE_FREEZE));
+    if !dear {
+        return text;
+    }
+    let expected = estimate.map(|e| format!("{}; ", e.words())).unwrap_or_default();
+    format!("{text} ({expected}{})", samples(ends))
 }
 
 fn samples(ends: &[DumpEnd]) -> String {

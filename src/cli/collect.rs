@@ -20,7 +20,8 @@ use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
 use crate::bundle::{BundleError, BundleOptions, RedactConfig, RedactRule, Redactor, RunDir, RunRecord, atomic};
 use crate::collect::{self, OpenChanges, RunIdentity, RunOptions, Shutdown, SudoPassword};
-use crate::event::EventKind;
+use crate::event::{EventKind, NodeSummary};
+use crate::evidence::ChangeState;
 use crate::inventory::target::Reach;
 use crate::inventory::{Inventory, NodeName, Origin, Selected, Target, fold};
 use crate::plan::{Catalog, ChangeId, Selection};
@@ -201,9 +202,8 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         record
             .warnings
             .push(format!("stopped at once: {unfinished} of the nodes were not finished and are not listed"));
-        let changed = still_changed(&open, &mut record.warnings);
-        let changed_before = exit::any_still_changed(&record.nodes);
-        let code = if changed.is_some() || changed_before { exit::STILL_CHANGED } else { exit::INTERRUPTED };
+        let changed = still_changed(&open, &record.nodes, &mut record.warnings);
+        let code = if changed.is_some() { exit::STILL_CHANGED } else { exit::INTERRUPTED };
         record.finished = Some(Timestamp::now());
         record.exit_code = Some(code);
         drop(record.save(&run_dir.path));
@@ -277,14 +277,24 @@ fn no_room_for_window(catalog: &Catalog, selection: &Selection, node_deadline: D
     })
 }
 
-/// Names the nodes that are changed at this moment, in the record and in the hint it returns.
-fn still_changed(open: &OpenChanges, warnings: &mut Vec<String>) -> Option<String> {
-    let open = open.all();
-    warnings.extend(open.iter().map(|(node, told)| format!("{node}: {}", told.text)));
-    let names: Vec<NodeName> = open.iter().map(|(node, _)| node.clone()).collect();
-    let (_, told) = open.first()?;
+/// Names the nodes that are changed at this moment, or were when they were finished, in the record and in the hint it
+/// returns.
+fn still_changed(open: &OpenChanges, finished: &[NodeSummary], warnings: &mut Vec<String>) -> Option<String> {
+    let mut told: BTreeMap<NodeName, String> = open.all().into_iter().map(|(node, told)| (node, told.text)).collect();
+    for node in finished {
+        // What was seen of it is the better word.
+        for change in node.changes.iter().filter(|change| change.state == ChangeState::StillChanged) {
+            told.insert(node.node.clone(), change.text.clone());
+        }
+    }
+    warnings.extend(told.iter().map(|(node, text)| format!("{node}: {text}")));
+    let first = told.values().next()?;
+    let same = told.values().all(|text| text == first);
+    let text =
+        if same { crate::printable::printable(first, 400) } else { "may still be changed, see run.json".to_owned() };
+    let names: Vec<NodeName> = told.keys().cloned().collect();
     let names = fold(&names);
-    Some(format!("{names}: {}; to see it undone: plegcollect revert --nodes '{names}'", told.text))
+    Some(format!("{names}: {text}; to see it undone: plegcollect revert --nodes '{names}'"))
 }
 
 /// Says once that the operator's wish was heard.
@@ -377,4 +387,27 @@ fn nodes_for_open_files() -> Option<usize> {
     }
     let nodes = limit.current?.saturating_sub(OPEN_FILES) / OPEN_FILES_PER_NODE;
     Some(usize::try_from(nodes).unwrap_or(usize::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ChangeSummary, NodeResult};
+
+    #[test]
+    fn a_run_that_stops_at_once_names_nodes_that_were_finished_and_left_changed() {
+        let mut warnings = Vec::new();
+        let mut left = super::exit::tests::node(NodeResult::Partial, None);
+        assert_eq!(still_changed(&OpenChanges::default(), &[left.clone()], &mut warnings), None);
+
+        left.changes.push(ChangeSummary {
+            change: ChangeId::StackDump,
+            state: ChangeState::StillChanged,
+            text: "a dump may be left".to_owned(),
+            mend: None,
+        });
+        let hint = still_changed(&OpenChanges::default(), &[left], &mut warnings).unwrap();
+        assert!(hint.contains("n1: a dump may be left; ") && hint.contains("revert --nodes 'n1'"), "{hint}");
+        assert_eq!(warnings, ["n1: a dump may be left"]);
+    }
 }

@@ -77,11 +77,11 @@ pub(crate) const fn meaning(code: u8) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::StepCounts;
 
-    fn node(result: NodeResult, failure: Option<&str>) -> NodeSummary {
+    pub(in crate::cli) fn node(result: NodeResult, failure: Option<&str>) -> NodeSummary {
         NodeSummary {
             node: "n1".parse().unwrap(),
             result,

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::made::{Made, verdict};
+use super::made::Made;
 use super::node::NodeGround;
 use super::phase::{PhaseRun, Tally};
+use super::stacks::Stacks;
 use super::way::NodeWay;
 use crate::bundle::layout;
 use crate::change::dockerd_debug::{self, Operator};
 use crate::change::journal_window::{self, Cursors, WindowEnd};
 use crate::change::preflight::{self, PreflightOutcome};
-use crate::change::stack_dump::{self, DumpEnd, Prepared, Subject};
 use crate::change::{Applied, ChangeRecord, Check, DebugTarget, NodeShell, Permit, Scope, Way as _, recover};
 use crate::event::EventKind;
 use crate::evidence::{ChangeState, Outcome};
@@ -36,15 +36,6 @@ pub(super) struct Changes<'a> {
     pub(super) tally: &'a mut Tally,
 }
 
-/// The stacks of one node under way.
-#[derive(Default)]
-struct Stacks {
-    prepared: Vec<(Subject, Result<Prepared, String>)>,
-    ends: Vec<(Subject, DumpEnd)>,
-    records: Vec<ChangeRecord>,
-    first: Option<Instant>,
-}
-
 impl<'a> Changes<'a> {
     /// Runs all of phase *during*, with the changes around it; returns what became of the changes.
     ///
@@ -58,7 +49,7 @@ impl<'a> Changes<'a> {
             Ok((scope, cursors)) => self.window(scope, &cursors, &mut stacks).await,
             Err(refused) => {
                 self.during().await;
-                self.sample_again(&mut stacks, &CancellationToken::new()).await;
+                self.sample_again(&mut stacks).await;
                 refused.into_iter().map(|record| *record).collect()
             }
         };
@@ -67,7 +58,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Returns the steps this change makes, and what is made by each.
-    fn steps(&self, change: ChangeId) -> Vec<(&'a PlannedStep, &'a ChangeStep, Made)> {
+    pub(super) fn steps(&self, change: ChangeId) -> Vec<(&'a PlannedStep, &'a ChangeStep, Made)> {
         let made = |step: &'a PlannedStep| match &step.action {
             Action::Change(how) if how.change == change => Some((step, how, Made::of(&step.id)?)),
             _ => None,
@@ -75,8 +66,22 @@ impl<'a> Changes<'a> {
         self.plan.steps.iter().filter_map(made).collect()
     }
 
-    fn shell(&self, persistent: bool) -> NodeShell<'a> {
+    pub(super) fn shell(&self, persistent: bool) -> NodeShell<'a> {
         NodeShell { way: self.way, facts: &self.ground.facts.shell, password: self.ground.ctx.password(), persistent }
+    }
+
+    /// Whether nothing is changed any more: the work was stopped, or what comes of it could not be stored here.
+    pub(super) fn over(&self) -> bool {
+        self.ground.stop.cause().is_some() || self.tally.disk.is_some()
+    }
+
+    /// Awaits what only reads the node, which may take long on a sick one; `None` if the work is stopped meanwhile.
+    pub(super) async fn unless_stopped<T>(&self, reading: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.ground.stop.token().cancelled() => None,
+            read = reading => Some(read),
+        }
     }
 
     /// Runs the steps that a change does not make.
@@ -91,112 +96,6 @@ impl<'a> Changes<'a> {
         run.finish(self.way.session()).await;
     }
 
-    // --- stacks ---------------------------------------------------------------------------------
-
-    async fn prepare_stacks(&mut self) -> Stacks {
-        let mut stacks = Stacks::default();
-        let steps = self.steps(ChangeId::StackDump);
-        let wanted = |subject: &Subject| steps.iter().any(|(_, _, made)| made.subject() == Some(*subject));
-        for subject in [Subject::Dockerd, Subject::Containerd].into_iter().filter(wanted) {
-            if self.ground.stop.cause().is_some() {
-                break;
-            }
-            let prepared = match stack_dump::prepare(&self.shell(false), self.ground.facts, subject, self.policy).await
-            {
-                Ok(prepared) => Ok(prepared),
-                Err(record) => {
-                    let record = self.with_node(*record);
-                    self.tell(&record).await;
-                    let why = record.text.clone();
-                    stacks.records.push(record);
-                    Err(why)
-                }
-            };
-            stacks.prepared.push((subject, prepared));
-        }
-        stacks
-    }
-
-    /// Takes one sample of each daemon, one after the other.
-    async fn sample(&mut self, stacks: &mut Stacks, sample: u8) {
-        if sample == 1 {
-            stacks.first = Some(Instant::now());
-        }
-        let run = &self.ground.ctx.run.run_id;
-        for (step, how, made) in self.steps(ChangeId::StackDump) {
-            let Made::Stacks { subject, sample: of } = made else { continue };
-            if of != sample {
-                continue;
-            }
-            let prepared = stacks.prepared.iter().find(|(of, _)| *of == subject).map(|(_, prepared)| prepared);
-            match prepared {
-                Some(Ok(prepared)) if self.ground.stop.cause().is_none() => {
-                    let Ok(permit) = Permit::of(self.policy, ChangeId::StackDump) else { continue };
-                    let Some(mut taking) = self.begin(step, how).await else { continue };
-                    let command = format!("SIGUSR1 to {subject}, pid {}", prepared.target.process.pid);
-                    let shell = self.shell(false);
-                    let end =
-                        stack_dump::take(&shell, prepared, permit, run, sample, &mut taking.sink, how.encoding).await;
-                    self.finish(taking, &command, verdict(end.complete, &end.text)).await;
-                    stacks.ends.push((subject, end));
-                }
-                Some(Err(why)) => self.pass(step, Outcome::Skipped, why.clone()).await,
-                Some(Ok(_)) | None => self.pass_stopped(step).await,
-            }
-        }
-    }
-
-    /// Takes the second sample when its time has come, or at once when the work is stopped.
-    async fn sample_again(&mut self, stacks: &mut Stacks, ended: &CancellationToken) {
-        // Nothing is waited for where there is nothing to take: debug may be on meanwhile.
-        let prepared = |subject| stacks.prepared.iter().any(|(of, prepared)| *of == subject && prepared.is_ok());
-        let any = self
-            .steps(ChangeId::StackDump)
-            .iter()
-            .any(|(_, _, made)| matches!(made, Made::Stacks { subject, sample: 2 } if prepared(*subject)));
-        if let Some(first) = stacks.first.filter(|_| any) {
-            self.wait_until(first + self.policy.sample_gap, ended).await;
-        }
-        self.sample(stacks, 2).await;
-    }
-
-    async fn shims(&mut self, stacks: &mut Stacks) {
-        for (step, how, made) in self.steps(ChangeId::StackDump) {
-            let (Made::Shims, Ok(permit)) = (made, Permit::of(self.policy, ChangeId::StackDump)) else { continue };
-            if self.ground.stop.cause().is_some() {
-                self.pass_stopped(step).await;
-                continue;
-            }
-            let Some(mut taking) = self.begin(step, how).await else { continue };
-            let shell = self.shell(false);
-            let record = stack_dump::shims(&shell, self.ground.facts, self.policy, permit, &mut taking.sink).await;
-            let end = match record.state {
-                ChangeState::Reverted | ChangeState::EndedByRestart => (Outcome::Complete, None),
-                ChangeState::Refused | ChangeState::Skipped => (Outcome::Skipped, Some(record.text.clone())),
-                ChangeState::StillChanged => (Outcome::Failed, Some(record.text.clone())),
-            };
-            self.finish(taking, "SIGUSR1 to each containerd-shim-runc-v2", end).await;
-            let record = self.with_node(record);
-            self.tell(&record).await;
-            stacks.records.push(record);
-        }
-    }
-
-    async fn conclude(&mut self, stacks: Stacks) -> Vec<ChangeRecord> {
-        let Stacks { prepared, ends, mut records, .. } = stacks;
-        for (subject, prepared) in prepared {
-            let Ok(prepared) = prepared else { continue };
-            let mine: Vec<DumpEnd> = ends.iter().filter(|(of, _)| *of == subject).map(|(_, end)| end.clone()).collect();
-            if mine.is_empty() {
-                continue;
-            }
-            let record = self.with_node(stack_dump::conclude(&prepared, &mine, self.ground.target.name.as_str()));
-            self.tell(&record).await;
-            records.push(record);
-        }
-        records
-    }
-
     // --- the debug window -----------------------------------------------------------------------
 
     /// Checks, and opens the window. `Err` holds the record of a window that was wanted and not opened.
@@ -205,7 +104,7 @@ impl<'a> Changes<'a> {
         if wanted.is_empty() {
             return Err(None);
         }
-        if self.ground.stop.cause().is_some() {
+        if self.over() {
             for (step, ..) in wanted {
                 self.pass_stopped(step).await;
             }
@@ -213,7 +112,13 @@ impl<'a> Changes<'a> {
         }
         match self.try_window().await {
             Ok(opened) => Ok(opened),
-            Err(record) => {
+            Err(None) => {
+                for (step, ..) in wanted {
+                    self.pass_stopped(step).await;
+                }
+                Err(None)
+            }
+            Err(Some(record)) => {
                 let record = self.with_node(*record);
                 for (step, ..) in wanted {
                     self.pass(step, Outcome::Skipped, record.text.clone()).await;
@@ -224,9 +129,15 @@ impl<'a> Changes<'a> {
         }
     }
 
-    async fn try_window(&mut self) -> Result<(Scope, Cursors), Box<ChangeRecord>> {
+    /// Nothing within `Err`: the work was stopped before anything was changed.
+    async fn try_window(&mut self) -> Result<(Scope, Cursors), Option<Box<ChangeRecord>>> {
         let change = ChangeId::DockerdDebug;
-        let refused = |state, text: String| Box::new(ChangeRecord::not_made(change, "dockerd", state, text));
+        let refused = |state, text: String| Some(Box::new(ChangeRecord::not_made(change, "dockerd", state, text)));
+        if let Some(lost) = &self.tally.failure {
+            let lost = self.ground.ctx.bundle.redactor.text(&lost.text);
+            let text = format!("the link failed ({lost}) before the evidence that debug lines evict was collected");
+            return Err(refused(ChangeState::Refused, text));
+        }
         let permit = Permit::of(self.policy, change).map_err(|why| refused(ChangeState::Skipped, why.to_owned()))?;
         let mut record = ChangeRecord::not_made(change, "dockerd", ChangeState::Refused, "");
         let target = self.examine(&mut record).await?;
@@ -244,7 +155,8 @@ impl<'a> Changes<'a> {
             return Err(refused(ChangeState::Refused, text));
         }
         let shell = self.shell(false);
-        let cursors = journal_window::mark(&shell, self.ground.facts, &self.ground.ctx.selection.logs).await;
+        let marking = journal_window::mark(&shell, self.ground.facts, &self.ground.ctx.selection.logs);
+        let Some(cursors) = self.unless_stopped(marking).await else { return Err(None) };
         self.ground.ctx.open.opened(node, self.told_if_we_die());
         let opened = dockerd_debug::open(&shell, target, self.policy, permit, &operator, record).await;
         match opened {
@@ -260,21 +172,24 @@ impl<'a> Changes<'a> {
                 if record.state != ChangeState::StillChanged {
                     self.ground.ctx.open.closed(node);
                 }
-                Err(record)
+                Err(Some(record))
             }
         }
     }
 
     /// Runs the checks; what an earlier run left is mended first, once.
-    async fn examine(&self, record: &mut ChangeRecord) -> Result<DebugTarget, Box<ChangeRecord>> {
+    async fn examine(&self, record: &mut ChangeRecord) -> Result<DebugTarget, Option<Box<ChangeRecord>>> {
         let shell = self.shell(false);
         let mut mended = false;
         loop {
-            let examined = preflight::examine(&shell, self.ground.facts, self.policy).await;
+            let examining = preflight::examine(&shell, self.ground.facts, self.policy);
+            let Some(examined) = self.unless_stopped(examining).await else { return Err(None) };
             record.checks = examined.checks;
-            record.warnings.extend(examined.warnings);
             let (state, text) = match examined.outcome {
-                PreflightOutcome::Ready(target) => return Ok(*target),
+                PreflightOutcome::Ready(target) => {
+                    record.warnings.extend(examined.warnings);
+                    return Ok(*target);
+                }
                 PreflightOutcome::Not { state, text } => (state, text),
                 PreflightOutcome::Busy(owner) => (ChangeState::Refused, owner.busy()),
                 PreflightOutcome::Stale(_) | PreflightOutcome::Leftover { .. } if !mended => {
@@ -294,32 +209,16 @@ impl<'a> Changes<'a> {
             };
             record.state = state;
             record.text = text;
-            return Err(Box::new(record.clone()));
+            return Err(Some(Box::new(record.clone())));
         }
     }
 
-    /// The window from its opening to what the daemons wrote in it.
+    /// The window from its opening to what the daemons wrote in it. It is closed when its time is over, also under
+    /// steps that hang: they go on without debug.
     async fn window(&mut self, scope: Scope, cursors: &Cursors, stacks: &mut Stacks) -> Vec<ChangeRecord> {
-        let ended = CancellationToken::new();
-        let every = self.policy.lease / RENEWALS_PER_LEASE;
-        {
-            let signs = signs_of_life(self.way, self.ground, &scope, every, &ended);
-            let inside = self.inside(stacks, &ended);
-            tokio::select! {
-                () = inside => {}
-                () = signs => {}
-            }
-        }
-        let records = {
-            let shell = self.shell(true);
-            tokio::time::timeout(REVERT_BUDGET, scope.revert(&shell)).await
-        };
-        let records = records.unwrap_or_else(|_| {
-            let mut record = ChangeRecord::not_made(ChangeId::DockerdDebug, "dockerd", ChangeState::StillChanged, "");
-            record.text =
-                "not seen to be undone: the node did not answer in time; its guard switches debug off".to_owned();
-            vec![record]
-        });
+        let enough = CancellationToken::new();
+        let holding = hold(self.ground, self.way, self.policy, scope, &enough);
+        let (records, ()) = tokio::join!(holding, self.inside(stacks, &enough));
         let mut told = Vec::with_capacity(records.len());
         for record in records {
             let record = self.with_node(record);
@@ -334,18 +233,21 @@ impl<'a> Changes<'a> {
     }
 
     /// What happens while debug is on.
-    async fn inside(&mut self, stacks: &mut Stacks, ended: &CancellationToken) {
-        let begun = Instant::now();
+    async fn inside(&mut self, stacks: &mut Stacks, enough: &CancellationToken) {
         self.during().await;
-        self.sample_again(stacks, ended).await;
-        self.wait_until(begun + self.policy.window, ended).await;
+        self.sample_again(stacks).await;
+        if self.over() {
+            enough.cancel();
+        }
     }
 
-    async fn wait_until(&self, at: Instant, ended: &CancellationToken) {
+    pub(super) async fn wait_until(&self, at: Instant) {
+        if self.over() {
+            return;
+        }
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => {}
             () = self.ground.stop.token().cancelled() => {}
-            () = ended.cancelled() => {}
         }
     }
 
@@ -364,33 +266,57 @@ impl<'a> Changes<'a> {
             self.finish(taking, &cursors.command(log), end).await;
         }
         let dropped = journal_window::suppressed(&shell, cursors).await;
-        if let (lines @ 1.., Some(record)) = (dropped, records.first_mut()) {
-            let text = format!("{lines} lines were dropped by journald's rate limit while debug was on");
-            self.ground.ctx.events.warn(Some(&self.ground.target.name), text.clone()).await;
-            record.warnings.push(text);
+        if let (Some(lines), Some(record)) = (dropped, records.first_mut()) {
+            let so_far = format!("{lines}, as far as journald had said when it was read");
+            record.after.insert("lines-dropped".to_owned(), so_far);
+            if lines > 0 {
+                let text = format!(
+                    "at least {lines} lines were dropped by journald's rate limit while debug was on (it says so late)"
+                );
+                self.ground.ctx.events.warn(Some(&self.ground.target.name), text.clone()).await;
+                record.warnings.push(text);
+            }
         }
     }
 }
 
-/// Tells the node that we live, until the change has come to an end there without us.
-async fn signs_of_life(
-    way: &NodeWay<'_>,
+/// Holds the changes in force for the time of the window, or until the work is stopped, there is `enough`, or the node
+/// has ended them; then undoes them and returns what became of each.
+async fn hold(
     ground: &NodeGround<'_>,
-    scope: &Scope,
-    every: Duration,
-    ended: &CancellationToken,
-) {
+    way: &NodeWay<'_>,
+    policy: &ChangePolicy,
+    scope: Scope,
+    enough: &CancellationToken,
+) -> Vec<ChangeRecord> {
     let shell = NodeShell { way, facts: &ground.facts.shell, password: ground.ctx.password(), persistent: true };
+    tokio::select! {
+        () = tokio::time::sleep(policy.window) => {}
+        () = ground.stop.token().cancelled() => {}
+        () = enough.cancelled() => {}
+        () = signs_of_life(ground, &shell, &scope, policy.lease / RENEWALS_PER_LEASE) => {}
+    }
+    way.insist();
+    let receipts = scope.receipts();
+    let unseen = |mut record: ChangeRecord| {
+        record.state = ChangeState::StillChanged;
+        record.differences.push("not seen to be undone".to_owned());
+        record.text = "not seen to be undone: the node did not answer in time; its guard switches debug off".to_owned();
+        record
+    };
+    let reverted = tokio::time::timeout(REVERT_BUDGET, scope.revert(&shell)).await;
+    reverted.unwrap_or_else(|_| receipts.into_iter().map(unseen).collect())
+}
+
+/// Tells the node that we live, until the change has come to an end there without us.
+async fn signs_of_life(ground: &NodeGround<'_>, shell: &NodeShell<'_>, scope: &Scope, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        match scope.renew(&shell).await {
+        match scope.renew(shell).await {
             Ok(true) => {}
             Ok(false) => {
                 let text = "the debug window ended on the node before its time".to_owned();
-                ground.ctx.events.warn(Some(&ground.target.name), text).await;
-                ended.cancel();
-                // Whoever is in the window ends it in order.
-                return std::future::pending().await;
+                return ground.ctx.events.warn(Some(&ground.target.name), text).await;
             }
             Err(error) => {
                 let text =

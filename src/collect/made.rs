@@ -118,10 +118,13 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Records a step that is not run because the work was stopped, or the link is gone.
+    /// Records a step that is not run because the work was stopped, the local disk takes no more, or the link is gone.
     pub(super) async fn pass_stopped(&mut self, step: &PlannedStep) {
         let (outcome, why) = match self.ground.stop.cause() {
             Some(cause) => (cause.outcome(), cause.text()),
+            None if self.tally.disk.is_some() => {
+                (Outcome::Lost, "not run: its evidence could not be stored".to_owned())
+            }
             None => (Outcome::Lost, "not run: the link was lost".to_owned()),
         };
         self.pass(step, outcome, why).await;
@@ -164,7 +167,7 @@ impl<'a> Changes<'a> {
             change: ChangeId::DockerdDebug,
             state: ChangeState::StillChanged,
             text: format!(
-                "dockerd debug was on when the run ended; the guard on the node switches it off within {lease} and a few seconds"
+                "dockerd debug may have been on when the run ended; the guard on the node switches it off within {lease} and a few seconds"
             ),
             mend: Some(self.mend()),
         }

@@ -14,6 +14,7 @@ mod planned;
 mod probe;
 mod proof;
 mod shutdown;
+mod stacks;
 mod step;
 mod stop;
 mod sudo_password;

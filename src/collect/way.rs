@@ -1,6 +1,7 @@
 //! The way to one node, shared by everything that works on it: the connection in use, replaced when
 //! it is lost. What must be undone on the node uses it past every stop of the run.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::session::{FailureKind, Session, SessionError};
 
 /// Time for one new connection while a change is undone: the guard on the node acts without us as well.
 const RECONNECT_BUDGET: Duration = Duration::from_secs(30);
-/// Connections tried anew for the sake of changes, per node.
+/// Connections tried anew for the sake of changes, per node: while they are in force, and as many once they are undone.
 const MOST_RECONNECTS: u32 = 3;
 
 /// See the module.
@@ -25,22 +26,35 @@ pub(crate) struct NodeWay<'a> {
     current: Mutex<Session>,
     /// Serialises reconnecting; counts how often it was tried for the sake of changes.
     tries: tokio::sync::Mutex<u32>,
+    insists: AtomicBool,
 }
 
 impl<'a> NodeWay<'a> {
     pub(crate) fn new(ctx: &'a NodeContext, target: &'a Target, session: Session) -> Self {
-        Self { ctx, target, current: Mutex::new(session), tries: tokio::sync::Mutex::new(0) }
+        Self {
+            ctx,
+            target,
+            current: Mutex::new(session),
+            tries: tokio::sync::Mutex::new(0),
+            insists: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on a connection that answers nothing is given up for a new one, though it may only be slow: nothing but
+    /// the undoing of changes is left to do, and a link that was cut shows as dead only after a minute.
+    pub(crate) fn insist(&self) {
+        self.insists.store(true, Ordering::Relaxed);
     }
 
     /// Connects again, unless somebody else has done so already.
     pub(crate) async fn again(&self, cancel: &CancellationToken) -> Result<(), SessionError> {
         let _turn = self.tries.lock().await;
-        self.connect(cancel).await
+        self.connect(cancel, false).await
     }
 
-    async fn connect(&self, cancel: &CancellationToken) -> Result<(), SessionError> {
+    async fn connect(&self, cancel: &CancellationToken, force: bool) -> Result<(), SessionError> {
         let gone = self.session();
-        if !gone.is_closed() {
+        if !force && !gone.is_closed() {
             return Ok(());
         }
         // Before we connect again: a server that counts sessions counts the old one.
@@ -57,11 +71,12 @@ impl<'a> NodeWay<'a> {
     /// Connects again so that what was changed can be undone: the run's own stop does not count.
     async fn persist(&self) -> Result<(), SessionError> {
         let mut tries = self.tries.lock().await;
-        if *tries >= MOST_RECONNECTS {
+        let insists = self.insists.load(Ordering::Relaxed);
+        if *tries >= if insists { MOST_RECONNECTS * 2 } else { MOST_RECONNECTS } {
             return Err(SessionError::new(FailureKind::LinkLost, "the link was lost too often"));
         }
         *tries += 1;
-        match tokio::time::timeout(RECONNECT_BUDGET, self.connect(&CancellationToken::new())).await {
+        match tokio::time::timeout(RECONNECT_BUDGET, self.connect(&CancellationToken::new(), insists)).await {
             Ok(connected) => connected,
             Err(_) => Err(SessionError::new(FailureKind::ConnectTimeout, "no connection within 30 s")),
         }

@@ -165,10 +165,21 @@ fn conclude(
         }
         (_, GuardState::DoneForeign) => "our change is undone; debug is on because somebody else switched it on",
         (_, GuardState::Gone) => "debug is off again; the guard had ended the window by itself and cleared up",
+        _ if early.is_empty() => &*format!("{}off again; daemon.json is the original", for_about(record)),
         _ => "debug is off again and the file is the original",
     };
     record.text = format!("{early}{how}");
     if !record.differences.is_empty() && standing.state != GuardState::DoneForeign {
         record.text = "debug is off again; the file was changed by somebody else meanwhile and left so".to_owned();
+    }
+}
+
+/// How long debug was on, rounded so that nodes of one run say the same.
+fn for_about(record: &ChangeRecord) -> String {
+    match (record.applied, record.reverted) {
+        (Some(from), Some(to)) => {
+            format!("on for about {} s, ", (to.duration_since(from).as_secs().max(0) + 2) / 5 * 5)
+        }
+        _ => String::new(),
     }
 }

@@ -303,11 +303,13 @@ fn figures_are_in_the_summary_only_where_somebody_may_have_felt_it() {
         DumpEnd { sample, ..probe::dump_end(&prepared.target, &answer, Some(23_400), PATIENCE) }
     };
     let quick = conclude(&prepared, &[end(1, 3), end(2, 2)], "n");
-    assert_eq!(quick.text, "containerd: 2 samples, each file fetched, then removed");
+    assert_eq!(quick.text, "containerd dumped its goroutines twice, files removed");
     assert!(quick.log[0].contains("sample 1: 23.4 kB measured, longest ping 0.03 s; sample 2:"), "{:?}", quick.log);
     assert!(quick.remains[0].contains("in the log of containerd as well"), "{:?}", quick.remains);
     let slow = conclude(&prepared, &[end(1, 87), end(2, 2)], "n");
-    assert!(slow.text.starts_with("containerd: sample 1: 23.4 kB measured, longest ping 0.87 s"), "{}", slow.text);
+    let figures =
+        "containerd dumped its goroutines twice, files removed (sample 1: 23.4 kB measured, longest ping 0.87 s";
+    assert!(slow.text.starts_with(figures), "{}", slow.text);
 }
 
 #[test]
@@ -341,5 +343,74 @@ fn scripts_are_sound_in_every_shell() {
             let check = Command::new(shell[0]).args(&shell[1..]).args(["-n", "-c", text]).output().unwrap();
             assert!(check.status.success() && check.stderr.is_empty(), "{shell:?} {check:?}");
         }
+    }
+}
+
+#[test]
+fn the_summary_names_costs_only_where_they_matter() {
+    let daemon = Daemon::new(CONTAINERD);
+    let prepared = |goroutines| Prepared {
+        target: target(&daemon),
+        estimate: Some(Estimate::of(goroutines)),
+        checks: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let end = |sample, freeze: u64| DumpEnd {
+        sample,
+        complete: true,
+        signalled: true,
+        text: format!("{freeze} ms"),
+        freeze: Some(Duration::from_millis(freeze)),
+        ..DumpEnd::default()
+    };
+    let small = conclude(&prepared(42), &[end(1, 10), end(2, 30)], "n");
+    assert_eq!(small.text, "containerd dumped its goroutines twice, files removed");
+    assert_eq!(small.text, conclude(&prepared(57), &[end(1, 20), end(2, 20)], "n").text);
+    assert_eq!(small.after.get("sample-2").map(String::as_str), Some("30 ms"));
+    assert!(small.before.get("expected").is_some_and(|text| text.starts_with("42 goroutines")));
+    for (goroutines, freeze) in [(10_000, 10), (42, 300)] {
+        let dear = conclude(&prepared(goroutines), &[end(1, freeze)], "n").text;
+        assert!(dear.contains(&format!("once, files removed ({goroutines} goroutines")), "{dear}");
+        assert!(dear.ends_with(&format!("sample 1: {freeze} ms)")), "{dear}");
+    }
+    let failed = DumpEnd { text: "it ended".to_owned(), signalled: true, ..DumpEnd::default() };
+    let text = conclude(&prepared(42), &[end(1, 10), DumpEnd { sample: 2, ..failed }], "n").text;
+    assert_eq!(text, "containerd: sample 1: 10 ms; sample 2: it ended");
+}
+
+#[tokio::test]
+async fn without_roots_rights_nothing_is_asked_of_the_node() {
+    let mut facts = NodeFacts::default();
+    facts.shell.rights = Rights::None;
+    let refused = prepare(&Says(""), &facts, Subject::Dockerd, &ChangePolicy::default()).await.unwrap_err();
+    assert_eq!(refused.state, ChangeState::Refused);
+    assert!(refused.text.contains("needs root's rights"), "{}", refused.text);
+}
+
+/// A node that gives the same answer to everything.
+struct Says(&'static str);
+
+impl Shell for Says {
+    fn run<'a>(
+        &'a self,
+        _: &'a Script,
+        _: &'a [String],
+        _: Encoding,
+        _: Option<&'a mut dyn Sink>,
+    ) -> BoxFuture<'a, Result<Answer, ShellError>> {
+        let answer = Answer { status: 0, out: self.0.as_bytes().to_vec(), err: Vec::new() };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_looked_for_is_looked_for_again() {
+    let daemon = Daemon::new(CONTAINERD);
+    let prepared = Prepared { target: target(&daemon), estimate: None, checks: Vec::new(), warnings: Vec::new() };
+    for (answer, left) in [("clean=1\n", false), ("residue=/run/x\n", true), ("", true)] {
+        let mut end =
+            DumpEnd { signalled: true, residue: Some("could not be looked for".to_owned()), ..DumpEnd::default() };
+        look_again(&Says(answer), &prepared, "r1", &mut end).await;
+        assert_eq!(end.residue.is_some(), left, "{answer}");
     }
 }
