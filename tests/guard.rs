@@ -35,9 +35,10 @@ while :; do sleep 0.02; done
 const CLI: &str = r#"#!/bin/sh
 d=${0%/*}
 kill -0 "$(cat "$d/pid")" 2>/dev/null || exit 1
+[ ! -e "$d/error" ] || { echo ' false'; exit 0; }
 case "$*" in
-*' info '*json*) printf '{"Debug":%s,"Labels":[]}\n' "$(cat "$d/debug")" ;;
-*' info '*) cat "$d/debug" ;;
+*' info '*json*) printf '{"Debug":%s,"Labels":[],"ServerVersion":"20.10"}\n' "$(cat "$d/debug")" ;;
+*' info '*) echo "20.10 $(cat "$d/debug")" ;;
 esac
 "#;
 const TEXT: &str = "{\n  \"log-opts\": { \"max-size\": \"5m\" }\n}\n";
@@ -60,6 +61,25 @@ impl Shell for Here {
                 .output()
                 .unwrap();
             Ok(Answer { status: output.status.code().unwrap_or(128), out: output.stdout, err: output.stderr })
+        })
+    }
+}
+
+/// As [`Here`], in a thread of its own.
+struct Elsewhere;
+
+impl Shell for Elsewhere {
+    fn run<'a>(
+        &'a self,
+        script: &'a Script,
+        args: &'a [String],
+        encoding: Encoding,
+        _sink: Option<&'a mut dyn Sink>,
+    ) -> BoxFuture<'a, Result<Answer, ShellError>> {
+        let (script, args) = (*script, args.to_vec());
+        Box::pin(async move {
+            let call = move || futures::executor::block_on(Here.run(&script, &args, encoding, None));
+            tokio::task::spawn_blocking(call).await.unwrap()
         })
     }
 }
@@ -325,6 +345,72 @@ async fn a_dead_dockerd_is_not_waited_for() {
     assert_eq!(record.state, ChangeState::EndedByRestart, "{record:#?}");
     node.until_gone();
     assert_eq!(node.fingerprint().replacen("true", "false", 1), before);
+}
+
+#[tokio::test]
+async fn an_error_is_not_debug_off() {
+    let node = Node::new(Some(TEXT));
+    let before = node.fingerprint();
+    let window = node.open(30).await.unwrap_or_else(|r| panic!("{r:#?}"));
+    fs::write(node.root.path().join("error"), "").unwrap();
+    fs::write(node.dir().join("stop"), "").unwrap();
+    let log = || fs::read_to_string(node.dir().join("log")).unwrap_or_default();
+    node.until("the guard tries again", || log().contains("off is not confirmed yet"));
+    assert_eq!((window.renew(&Here).await.unwrap(), node.debug().as_str()), (GuardState::Off, "true"));
+    fs::remove_file(node.root.path().join("error")).unwrap();
+    let record = window.close(&Here).await;
+    assert_eq!(record.state, ChangeState::Reverted, "{record:#?}");
+    node.until_gone();
+    assert_eq!(node.fingerprint(), before);
+}
+
+#[tokio::test]
+async fn closing_does_the_work_of_a_guard_that_nobody_starts_again() {
+    let node = Node::new(Some(TEXT));
+    let before = node.fingerprint();
+    let window = node.open(30).await.unwrap_or_else(|r| panic!("{r:#?}"));
+    node.until("they are dead", || {
+        let guards = node.guards("guard.sh");
+        guards.iter().for_each(|pid| kill(*pid));
+        guards.is_empty()
+    });
+    assert_eq!(node.debug(), "true");
+    let record = window.close(&Here).await;
+    assert_eq!(record.state, ChangeState::Reverted, "{record:#?}");
+    node.until_gone();
+    assert_eq!(node.fingerprint(), before);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_removed_does_not_keep_debug_on() {
+    let node = Node::new(Some(TEXT));
+    let before = node.fingerprint();
+    let window = node.open(1).await.unwrap_or_else(|r| panic!("{r:#?}"));
+    fs::remove_dir_all(node.dir()).unwrap();
+    node.until_gone();
+    node.until("debug is off", || node.debug() == "false");
+    assert_eq!(node.fingerprint(), before);
+    drop(window);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_text_for_the_reload_does_not_stay() {
+    let node = Node::new(Some(TEXT));
+    let before = node.fingerprint();
+    fs::write(node.root.path().join("refuse"), "").unwrap();
+    let copier = async {
+        let read = || fs::read_to_string(node.config()).unwrap();
+        while !read().contains("debug") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        replace(&node.config(), &read());
+    };
+    // Not on this thread: it waits for the node's answers.
+    let shell = Elsewhere;
+    let (opened, ()) = tokio::join!(node.open_by(&shell, 30), copier);
+    opened.unwrap_err();
+    node.until_gone();
+    assert_eq!(node.fingerprint(), before);
 }
 
 #[tokio::test]

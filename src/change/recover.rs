@@ -11,7 +11,11 @@ use crate::printable::printable;
 /// Its longest wait is for `/info` (5 s) and systemctl (5 s).
 const SURVEY: Script = Script {
     name: "looking for what an earlier run left",
-    text: concat!(include_str!("scripts/start.sh"), include_str!("scripts/survey.sh")),
+    text: concat!(
+        include_str!("scripts/start.sh"),
+        include_str!("scripts/listens.sh"),
+        include_str!("scripts/survey.sh")
+    ),
     timeout: Duration::from_secs(20),
 };
 const MEND: Script = Script {
@@ -207,6 +211,11 @@ impl Found {
         self.dir && ((self.armed && !silent && !final_state) || (begun && !self.alive && self.age < ABANDONED))
     }
 
+    /// Returns whether the guard had switched debug on, or was about to, and had not seen it off again.
+    fn switched(&self) -> bool {
+        ["ON-PENDING", "ON", "ON-UNCONFIRMED", "OFF"].contains(&self.state.as_str())
+    }
+
     /// Returns whether there is nothing of ours.
     #[must_use]
     pub fn clean(&self) -> bool {
@@ -311,6 +320,11 @@ pub async fn repair(
     let mut now = survey(shell, place, at).await?;
     if !now.dir {
         work.files(&now).await?;
+        let restored = now.orig && !now.orig_same;
+        // The guard cannot be started again, and says itself that debug is ours.
+        if found.dir && !found.armed && found.switched() && now.debug == Some(true) && !restored {
+            work.switch_off(&now.config).await?;
+        }
     }
     for dump in &now.dumps {
         if dump.age < ABANDONED && !force {
@@ -397,9 +411,10 @@ impl Repair<'_> {
             return Ok(());
         }
         if !found.armed || found.state.is_empty() {
-            // Arming was cut short: nothing had been changed.
+            // Arming was cut short and nothing had been changed, or somebody has removed a part of it.
             if self.mend(&["clear", dir]).await? {
-                self.lines.push(format!("removed {dir}, which was never put to use"));
+                let why = if found.switched() { "whose guard is gone" } else { "which was never put to use" };
+                self.lines.push(format!("removed {dir}, {why}"));
             }
             return Ok(());
         }
@@ -418,6 +433,7 @@ impl Repair<'_> {
     /// Waits until the guard has ended the window and is gone.
     async fn wait(&mut self) -> Result<(), ShellError> {
         let begun = std::time::Instant::now();
+        let mut alive = true;
         while begun.elapsed() < PATIENCE {
             // Whoever's run it is; without a sign of life, so that an old lease stays old.
             let standing = tell(self.shell, self.place, "*", Word::Bye, Duration::from_secs(10)).await?;
@@ -428,9 +444,10 @@ impl Repair<'_> {
             if standing.saved.is_some() && standing.state.is_final() {
                 return Ok(());
             }
+            alive = standing.alive;
         }
-        self.lines
-            .push(format!("the guard has not ended the window within {} s; it goes on trying", PATIENCE.as_secs()));
+        let then = if alive { "it goes on trying" } else { "it does not run" };
+        self.lines.push(format!("the guard has not ended the window within {} s; {then}", PATIENCE.as_secs()));
         Ok(())
     }
 
@@ -459,7 +476,9 @@ impl Repair<'_> {
             }
             self.lines.push(format!("put {config} back"));
         }
-        if found.debug == Some(true) && (found.orig && !found.orig_same) {
+        // A dockerd that gives no answer now may have started with our text: the guard waits for its answer.
+        let answers = found.debug.is_some() || self.at.process.is_some();
+        if found.orig && !found.orig_same && found.debug != Some(false) && answers {
             self.switch_off(config).await?;
         }
         Ok(())

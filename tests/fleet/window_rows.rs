@@ -217,6 +217,26 @@ async fn a_dockerd_that_came_up_with_our_debug_is_switched_off() {
 
 #[tokio::test]
 #[ignore = "needs the fleet"]
+async fn a_dockerd_that_was_stopped_stays_stopped() {
+    dockerd_up(NODE);
+    let before = fingerprint(NODE, false);
+    let stopped = || on_node(NODE, "systemctl is-active docker docker.socket || true") == "inactive\nactive\n";
+    let window = open(NODE, 10).await.unwrap_or_else(|r| panic!("{r:#?}"));
+    on_node(NODE, "systemctl stop docker 2>&1");
+    let record = window.close(&SHELL).await;
+    assert_eq!(record.state, ChangeState::EndedByRestart, "{record:#?}");
+    assert!(stopped(), "the end of the window has started it");
+    let (code, said) = revert(&["--dry-run"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(revert(&[]).0, 0);
+    assert!(stopped(), "revert has started it");
+    dockerd_up(NODE);
+    wait_until("dockerd answers", Duration::from_secs(30), || debug(NODE) == "false");
+    assert_eq!(fingerprint(NODE, false), before);
+}
+
+#[tokio::test]
+#[ignore = "needs the fleet"]
 async fn revert_finishes_what_a_dead_guard_left() {
     let before = fingerprint(NODE, true);
     let window = open(NODE, 3).await.unwrap();

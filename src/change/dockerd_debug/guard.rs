@@ -9,7 +9,7 @@ use crate::plan::Encoding;
 use crate::printable::printable;
 
 /// The guard's own text.
-pub(crate) const GUARD: &str = include_str!("../scripts/guard.sh");
+pub(crate) const GUARD: &str = concat!(include_str!("../scripts/listens.sh"), include_str!("../scripts/guard.sh"));
 
 /// Lines of the guard's log that are kept.
 const LOG_LINES: usize = 200;
@@ -28,7 +28,7 @@ const TELL: Script = Script {
 /// Four calls of the API, 5 s each at most.
 const LOOK: Script = Script {
     name: "looking at dockerd and its configuration",
-    text: include_str!("../scripts/look.sh"),
+    text: concat!(include_str!("../scripts/listens.sh"), include_str!("../scripts/look.sh")),
     timeout: Duration::from_secs(30),
 };
 
@@ -159,7 +159,8 @@ pub(crate) async fn tell(
     word: Word,
     wait: Duration,
 ) -> Result<Standing, ShellError> {
-    let args = [place.dir.clone(), run.to_owned(), word.as_str().to_owned(), wait.as_secs().to_string()];
+    let wait = wait.as_secs().to_string();
+    let args = [place.dir.clone(), run.to_owned(), word.as_str().to_owned(), wait, place.unit.clone()];
     let answer = shell.run(&TELL, &args, Encoding::Plain, None).await?;
     Ok(Standing::parse(&answer))
 }
@@ -180,7 +181,7 @@ impl Look {
         let mut look = Self::default();
         for line in answer.text().lines() {
             match line.split_once('=') {
-                Some(("info", json)) => look.info = serde_json::from_str(json).ok(),
+                Some(("info", json)) => look.info = serde_json::from_str(json).ok().filter(is_answer),
                 Some(("left", path)) => look.left.push(printable(path, 400)),
                 Some((name, value)) if look.facts.len() < 64 => {
                     look.facts.insert(printable(name, 40), printable(value, 400));
@@ -199,6 +200,12 @@ impl Look {
     pub(crate) fn fact(&self, name: &str) -> Option<&str> {
         self.facts.get(name).map(String::as_str)
     }
+}
+
+/// Returns whether dockerd gave it: newer clients fill in an empty answer, with debug off, where dockerd gave an
+/// error (docker/cli cli/command/system/info.go).
+fn is_answer(info: &serde_json::Map<String, serde_json::Value>) -> bool {
+    info.get("ServerVersion").and_then(serde_json::Value::as_str).is_some_and(|version| !version.is_empty())
 }
 
 /// What [`look`] looks at.

@@ -91,6 +91,11 @@ pub(super) fn judge(
     }
     let restarted = look.fact("start") != Some(target.process.start_ticks.to_string().as_str());
     match (look.debug(), standing.state) {
+        (_, GuardState::DoneForeign) if standing.saved.is_some() => {
+            wrong.push(format!(
+                "{config} was edited while the text for the reload was there: its \"debug\" may be ours"
+            ));
+        }
         (Some(true), GuardState::DoneForeign) => {
             record.warnings.push("somebody else switched dockerd's debug on during the window: it was left on".into());
         }

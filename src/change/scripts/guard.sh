@@ -32,7 +32,8 @@ bounded() { timeout -k 1 "$@" 9>&-; }
 say() {
   up
   printf '%s %s\n' "$now" "$*"
-  bounded 2 logger -t plegcollect -- "$*" 2>/dev/null
+  # Not every node has one, and it decides nothing.
+  bounded 2 logger -t plegcollect -- "$*" 2>/dev/null || :
 }
 
 # Written in place where there is no room for another file.
@@ -61,13 +62,22 @@ same() {
   [ "$(exe "$PID")" = "$EXE" ] && starts "$PID" && [ "$ticks" = "$START" ]
 }
 
+# Without a version it is no answer: newer clients fill in "false" where dockerd gave an error (docker/cli info.go).
+by_docker() {
+  bounded 5 "$1" -H "unix://$SOCK" info --format '{{.ServerVersion}} {{.Debug}}' 2>/dev/null |
+    sed -n 's/^[^ ][^ ]* \([a-z]*\)$/\1/p'
+}
+by_curl() {
+  bounded 5 "$1" -s --max-time 5 --unix-socket "$SOCK" http://localhost/info 2>/dev/null |
+    grep -o '"Debug":[a-z]*' | head -n 1 | cut -d: -f2
+}
+
+# What dockerd says of its debug, if it can be asked. A client that hangs must not keep debug on.
 dbg() {
+  listens "$SOCK" "${1:-$PID}" || return 1
   case $CLIENT in
-  docker) bounded 5 "$CLI" -H "unix://$SOCK" info --format '{{.Debug}}' 2>/dev/null ;;
-  curl)
-    bounded 5 "$CLI" -s --max-time 5 --unix-socket "$SOCK" http://localhost/info 2>/dev/null |
-      grep -o '"Debug":[a-z]*' | head -n 1 | cut -d: -f2
-    ;;
+  docker) by_docker "$CLI" | grep . || by_curl curl ;;
+  curl) by_curl "$CLI" | grep . || by_docker docker ;;
   esac
 }
 
@@ -81,6 +91,11 @@ ours() {
   [ -f "$F" ] && [ ! -L "$F" ] || return 1
   { read -r i h <"$D/put"; } 2>/dev/null || return 1
   [ "$(ino "$F")" = "$i" ] && [ "$(sha "$F")" = "$h" ]
+}
+
+# Whether it is a copy of that, which somebody has made while it was there: none of theirs either.
+copied() {
+  [ -f "$F" ] && [ ! -L "$F" ] && { read -r _ h <"$D/put"; } 2>/dev/null && [ "$(sha "$F")" = "$h" ]
 }
 
 # put TEXT SHA256 WAS: TEXT in the place of daemon.json, which has the sha256 WAS (empty: there is none). The original stays
@@ -111,7 +126,7 @@ back() {
     rm -f -- "$B" || return 1
   elif kept; then
     if [ "$(ino "$F")" = "$(ino "$B")" ]; then rm -f -- "$B" || return 1
-    elif ours; then mv -fT -- "$B" "$F" || { say "cannot put $F back"; return 1; }
+    elif copied; then mv -fT -- "$B" "$F" || { say "cannot put $F back"; return 1; }
     elif [ -e "$F" ] && [ "$(sha "$F")" = "$(sha "$B")" ]; then rm -f -- "$B" || return 1
     else
       say "somebody replaced $F meanwhile: theirs stays, the former one is saved in $D/orig.saved"
@@ -127,12 +142,14 @@ back() {
 
 # What to load to switch off: what is on disk now, with debug false. 1: somebody wants it on. 2: no room.
 offtext() {
+  # Somebody may have removed our directory.
+  { [ -d "$D" ] || mkdir -m 700 -- "$D"; } && { [ -e "$D/none.json" ] || printf '{"debug": false}\n' >"$D/none.json"; } || return 2
   was=
   text=$D/none.json
   there || return 0
   was=$(sha "$F")
   text=$D/off.json
-  [ "$was" = "$SHA" ] && return 0
+  [ "$was" = "$SHA" ] && [ -e "$text" ] && return 0
   grep -Eq '"debug"[[:space:]]*:[[:space:]]*true' -- "$F" && return 1
   # Their text may not load, or name debug elsewhere: every other time the one that was checked.
   [ $((tries % 2)) = 1 ] && [ -e "$text" ] && return 0
@@ -214,7 +231,7 @@ successor() {
       up
       if [ "$seen" != "$p:$ticks" ]; then seen=$p:$ticks since=$now k=1
       elif [ $((now - since)) -ge 5 ]; then
-        s=$(dbg)
+        s=$(dbg "$p")
         case $s in
         false) st DONE-restarted; return 1 ;;
         true)

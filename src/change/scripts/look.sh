@@ -1,4 +1,4 @@
-# How dockerd and its configuration file are now. Changes nothing.
+# How dockerd and its configuration file are now. Changes nothing. Comes behind listens.sh.
 # $1 file, $2 docker or curl, $3 path of that, $4 socket, $5 pid, $6 directory of the guard, $7 seconds to look back for events
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -26,6 +26,7 @@ if read -r l <"/proc/$pid/stat"; then
   echo "exe=$(readlink "/proc/$pid/exe")"
 fi 2>/dev/null
 ask() {
+  listens "$sock" || return 1
   case $client in
   docker) timeout -k 1 5 "$cli" -H "unix://$sock" info --format '{{json .}}' ;;
   curl) timeout -k 1 5 "$cli" -s --max-time 5 --unix-socket "$sock" http://localhost/info ;;
@@ -36,6 +37,7 @@ i=$(ask)
 printf 'info=%s\n' "$i"
 now=$(date +%s)
 e=$(
+  listens "$sock" || exit 0
   case $client in
   docker)
     timeout -k 1 5 "$cli" -H "unix://$sock" events --since "$((now - back))" --until "$((now + 1))" --filter type=daemon \

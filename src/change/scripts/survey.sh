@@ -1,4 +1,4 @@
-# What earlier runs left on this node. Changes nothing. Comes behind start.sh.
+# What earlier runs left on this node. Changes nothing. Comes behind start.sh and listens.sh.
 # $1 directory of the guard, $2 its unit, $3 configuration file of dockerd, $4 docker, curl or empty, $5 path of that, $6 socket,
 # $7 directory of the receipts of stack dumps
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,7 +12,7 @@ if [ -e "$D" ]; then
   s=
   { read -r s _ <"$D/state"; } 2>/dev/null
   echo "state=$s"
-  [ -r "$D/env" ] && echo "armed=1"
+  [ -r "$D/env" ] && [ -r "$D/guard.sh" ] && echo "armed=1"
   c=$(sed -n 's/^config=//p' "$D/receipt" 2>/dev/null)
   [ -n "$c" ] && F=$c
   l=$(sed -n "s/^LEASE='\([0-9]*\)'/lease=\1/p" "$D/env" 2>/dev/null)
@@ -52,9 +52,13 @@ for r in "$base"/plegcollect.stacks-*; do
   case $t in '' | *[!0-9]*) t=$(stat -c %Y -- "$r") ;; esac
   echo "stacks=$r $(($(date +%s) - t)) ${d:-?} ${w:-?}"
 done
-if [ -n "$client" ] && [ -S "$sock" ]; then
+if [ -n "$client" ] && [ -S "$sock" ] && listens "$sock"; then
   case $client in
-  docker) i=$(timeout -k 1 5 "$cli" -H "unix://$sock" info --format '{{.Debug}}' 2>/dev/null) ;;
+  docker)
+    # Without a version it is no answer (see guard.sh).
+    i=$(timeout -k 1 5 "$cli" -H "unix://$sock" info --format '{{.ServerVersion}} {{.Debug}}' 2>/dev/null |
+      sed -n 's/^[^ ][^ ]* \([a-z]*\)$/\1/p')
+    ;;
   *)
     i=$(timeout -k 1 5 "$cli" -s --max-time 5 --unix-socket "$sock" http://localhost/info 2>/dev/null |
       grep -o '"Debug":[a-z]*' | head -n 1 | cut -d: -f2)

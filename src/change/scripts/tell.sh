@@ -1,10 +1,10 @@
 # Tells the guard something, and says how it stands. Comes behind start.sh.
-# $1 directory, $2 run id ("*": whoever's), $3 what (lease, stop, bye), $4 seconds to wait for what it leads to.
+# $1 directory, $2 run id ("*": whoever's), $3 what (lease, stop, bye), $4 seconds to wait for what it leads to, $5 unit of the guard.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
 umask 077
-D=$1 run=$2 what=$3 wait=$4
+D=$1 run=$2 what=$3 wait=$4 unit=$5 dead=0
 mine() {
   r=$(sed -n 's/^run=//p' "$D/owner" 2>/dev/null)
   [ "$run" = "*" ] || [ "$r" = "$run" ]
@@ -33,6 +33,11 @@ while :; do
   lease:NEW | lease:ON-PENDING | lease:) ;;
   lease:*) break ;;
   stop:DONE* | stop:REFUSED) break ;;
+  stop:*)
+    # Killed, and nobody starts it again: systemd would have by now.
+    if guarded "$D"; then dead=0; else dead=$((dead + 1)); fi
+    [ "$dead" = 30 ] && [ -r "$D/guard.sh" ] && start_guard "$D" "$unit"
+    ;;
   bye:DONE* | bye:REFUSED)
     # The guard is gone and cannot do it itself.
     if [ -d "$D" ] && mine && ! guarded "$D" && [ ! -e "$D/orig.saved" ] && [ ! -L "$D/orig.saved" ]; then
