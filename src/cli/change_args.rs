@@ -19,7 +19,7 @@ pub(crate) struct ChangeArgs {
     /// Whether dockerd logs at debug level for a while, where that can be done and undone safely [default: auto]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) dockerd_debug: Option<When>,
-    /// Length of that debug window, longer while what is taken in it is not done; seconds or a time such as 2m, 1s to 10m [default: 20s]
+    /// Length of that debug window; seconds or a time such as 2m, 1s to 10m [default: 20s]
     #[arg(long, value_name = "TIME", value_parser = window)]
     pub(crate) window: Option<Duration>,
     /// Without a sign of life from here for so long, a node undoes the change by itself, 5s to 10m [default: 30s]
