@@ -20,6 +20,17 @@ fault_help() {
 		  endless-tool NAME       the tool prints for ever
 		  shell NAME              login shell of root: fish, tcsh, zsh, busybox
 		  bashrc-noise            root's .bashrc prints on both streams
+		  kubelet-down            kubelet.service stopped: its ports refuse
+		  kubelet-frozen          SIGSTOP to the kubelet
+		  kubelet-KIND [ARG] [/PATH-PREFIX]   at once, without a restart; for every path if none is given:
+		    slow SECONDS, hung    the answer begins late, or never
+		    metrics-hang [SECONDS]   /metrics alone takes 120 s, as in a CRI hang
+		    cut BYTES, short [BYTES], endless   closed within the body, less body than promised, body without end
+		    401, 403, 404         404: of /debug/pprof, if no path is given
+		    cut-off [SECONDS]     API server gone: 401 for every token, after 30 s
+		    set SET, variant NAME   other recordings (tests/fixtures/kubelet): kubelet-1.36.2, kubelet-1.36.2-pleg-hang,
+		                          kubelet-1.21.1-dockershim; debugging-handlers-off, profiling-and-flags-off, log-query-enabled
+		    self-signed, http2    its own serving certificate; HTTP/2 offered
 	HELP
 }
 
@@ -193,3 +204,35 @@ heal_shell() { in_node "$1" usermod --shell /bin/bash root; }
 
 fault_bashrc_noise() { in_node "$1" sh -c 'cd /root && { [ -e .bashrc.fleet ] || mv .bashrc .bashrc.fleet; } && cp /usr/local/lib/fleet/noise.bashrc .bashrc'; }
 heal_bashrc_noise() { in_node "$1" sh -c 'cd /root && if [ -e .bashrc.fleet ]; then mv .bashrc.fleet .bashrc; fi'; }
+
+fault_kubelet_down() { in_node "$1" systemctl stop kubelet; }
+heal_kubelet_down() { in_node "$1" systemctl start kubelet; }
+fault_kubelet_frozen() { signal_unit "$1" kubelet STOP; }
+heal_kubelet_frozen() { signal_unit "$1" kubelet CONT; }
+
+# The other faults of the kubelet are lines of a file that it reads for each request.
+kubelet_line() { # KIND [ARG...]
+	case $1 in
+	metrics-hang) echo "slow ${2-120} /metrics" ;;
+	404) echo "404 ${2-/debug/pprof}" ;;
+	*) echo "$*" ;;
+	esac
+}
+check_kubelet_line() { # NODE KIND [ARG...]: asks the program itself
+	local line
+	line=$(kubelet_line "${@:2}")
+	"$(kubelet_programs)/kubelet-pki" "$kubelet" fault "$line" || die "kubelet-$2: not a fault: '$line' (fleet help)"
+}
+add_kubelet_line() { # NODE KIND [ARG...]
+	in_node "$1" sh -c 'printf "%s\n" "$1" >>/run/kubelet-stand-in/faults' - "$(kubelet_line "${@:2}")"
+}
+drop_kubelet_line() {
+	in_node "$1" sh -c 'cd /run/kubelet-stand-in && [ -e faults ] || exit 0
+		grep -vxF -e "$1" faults >faults.new; mv faults.new faults' - "$(kubelet_line "${@:2}")"
+}
+for kind in slow hung metrics-hang cut short endless 401 403 404 cut-off set variant self-signed http2; do
+	eval "check_kubelet_${kind//-/_}() { check_kubelet_line \"\$1\" $kind \"\${@:2}\"; }
+		fault_kubelet_${kind//-/_}() { add_kubelet_line \"\$1\" $kind \"\${@:2}\"; }
+		heal_kubelet_${kind//-/_}() { drop_kubelet_line \"\$1\" $kind \"\${@:2}\"; }"
+done
+unset kind

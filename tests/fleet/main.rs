@@ -20,6 +20,7 @@ mod disk;
 mod faults;
 mod fingerprint;
 mod kill;
+mod kubelet;
 mod nine;
 mod nodes;
 mod refusals;
