@@ -107,7 +107,7 @@ async fn run(lab: &Lab, args: &[&str]) -> Run {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_of_odd_nodes_is_told_apart() {
     let lab = Lab::new();
-    let cut = |times| rule("cut-here", times, Deed::CutAfter(45));
+    let cut = |times| rule("cut-here", times, Deed::CutAfter(40 + "cut-here\n".len()));
     let (nodes, mut names) = fleet(
         &lab,
         vec![

@@ -127,7 +127,15 @@ impl Node {
             .status();
         assert!(made.unwrap().success());
         fs::write(root.path().join("debug"), "false\n").unwrap();
-        let dockerd = Command::new(&exe).args(["-c", DOCKERD, "sh"]).arg(&config).arg(root.path()).spawn().unwrap();
+        // A shell cannot trap what was ignored when it started, as SIGHUP is under nohup.
+        let dockerd = Command::new("env")
+            .arg("--default-signal=HUP,TERM,INT")
+            .arg(&exe)
+            .args(["-c", DOCKERD, "sh"])
+            .arg(&config)
+            .arg(root.path())
+            .spawn()
+            .unwrap();
         let node = Self { root, dockerd, runs: 0.into() };
         node.until("dockerd is up", || node.root.path().join("pid").exists());
         node

@@ -399,7 +399,9 @@ async fn run(
         let mut total = 0;
         let mut buffer = vec![0; 32 << 10];
         loop {
-            let n = out.read(&mut buffer).await.unwrap_or(0);
+            // No byte beyond the cut, however much a loaded machine has ready by then.
+            let room = if let Deed::CutAfter(most) = deed { most.saturating_sub(total).max(1) } else { buffer.len() };
+            let n = out.read(&mut buffer[..room]).await.unwrap_or(0);
             if n == 0 {
                 return;
             }
