@@ -50,7 +50,8 @@ impl Shutdown {
         self.wind_down.is_cancelled()
     }
 
-    /// Maps SIGINT, SIGTERM and SIGHUP to requests for as long as the returned future is polled.
+    /// Maps SIGINT, SIGTERM and SIGHUP to requests for as long as the returned future is polled. A SIGHUP that was
+    /// ignored when the program started (nohup) stays ignored.
     ///
     /// # Errors
     /// If a signal handler cannot be installed.
@@ -60,14 +61,19 @@ impl Shutdown {
     pub fn signals(&self) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let mut int = signal(SignalKind::interrupt())?;
         let mut term = signal(SignalKind::terminate())?;
-        let mut hup = signal(SignalKind::hangup())?;
+        let mut hup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
         let shutdown = self.clone();
         Ok(async move {
             loop {
                 let got = tokio::select! {
                     got = int.recv() => got,
                     got = term.recv() => got,
-                    got = hup.recv() => got,
+                    got = async {
+                        match &mut hup {
+                            Some(hup) => hup.recv().await,
+                            None => std::future::pending().await,
+                        }
+                    } => got,
                 };
                 if got.is_none() {
                     return;
@@ -78,9 +84,27 @@ impl Shutdown {
     }
 }
 
+/// Returns whether whoever started us wants a closed terminal not to matter; not where that cannot be told.
+fn is_hangup_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// SIGHUP is number 1, the lowest bit of `SigIgn` (proc_pid_status(5)).
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim).unwrap_or_default();
+    u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ignored_hangup_is_seen() {
+        for (mask, want) in [("0000000000001001", true), ("0000000000001000", false), ("", false), ("x", false)] {
+            assert_eq!(ignores_hangup(&format!("Name:\tx\nSigIgn:\t{mask}\nSigCgt:\t1\n")), want, "{mask}");
+        }
+    }
 
     #[test]
     fn the_second_request_stops_now() {
