@@ -313,7 +313,7 @@ impl Ground for NodeGround<'_> {
         let why = self.ctx.bundle.redactor.text(&error.text);
         let text = format!("{why}; connecting again for the {left} steps that are left");
         self.ctx.events.warn(Some(node), text).await;
-        match self.way.again(self.stop.token()).await {
+        match self.way.again(&gone, self.stop.token()).await {
             Ok(()) => Ok(self.way.session()),
             Err(error) => Err((gone, blame(error, self.stop, true))),
         }

@@ -51,7 +51,7 @@ impl Changes<'_> {
 
     /// Connects again where the link is known to be dead; what is begun over such a one is not known to have been begun.
     async fn linked(&self) -> bool {
-        self.way.again(self.ground.stop.token()).await.is_ok()
+        self.way.ensure(self.ground.stop.token()).await.is_ok()
     }
 
     /// Takes one sample of each daemon, one after the other.

@@ -46,10 +46,17 @@ impl<'a> NodeWay<'a> {
         self.insists.store(true, Ordering::Relaxed);
     }
 
-    /// Connects again, unless somebody else has done so already.
-    pub(crate) async fn again(&self, cancel: &CancellationToken) -> Result<(), SessionError> {
+    /// Connects again if the connection is known to be dead.
+    pub(crate) async fn ensure(&self, cancel: &CancellationToken) -> Result<(), SessionError> {
         let _turn = self.tries.lock().await;
         self.connect(cancel, false).await
+    }
+
+    /// Connects again in the place of `gone`, which may only have stopped answering, unless somebody else has done so
+    /// already.
+    pub(crate) async fn again(&self, gone: &Session, cancel: &CancellationToken) -> Result<(), SessionError> {
+        let _turn = self.tries.lock().await;
+        self.connect(cancel, self.session().is(gone)).await
     }
 
     async fn connect(&self, cancel: &CancellationToken, force: bool) -> Result<(), SessionError> {

@@ -285,6 +285,16 @@ impl Session {
         }
     }
 
+    /// Returns whether both are the same connection.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Way::Ssh(one), Way::Ssh(two)) => Arc::ptr_eq(&one.0, &two.0),
+            (Way::Local(..), Way::Local(..)) => true,
+            _ => false,
+        }
+    }
+
     /// Returns why the connection is gone, if it is.
     #[must_use]
     pub fn cause_of_death(&self) -> Option<SessionError> {
