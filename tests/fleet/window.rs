@@ -237,8 +237,10 @@ async fn killed_guards_and_restarted_dockerds_leave_nothing() {
         });
         let script = if chaos >= 4 { format!("sleep 0.{delay:03}; {kill}; true") } else { script };
         let what = format!("trial {trial} seed {seed}: {kill} after {delay} ms, close {close_after} abandon {abandon}");
+        // Looked at while dockerd is surely there.
+        let target = target(NODE);
         let chaos = std::thread::spawn(move || on_node(NODE, &script));
-        let ended = match open(NODE, 3).await {
+        let ended = match open_target(NODE, target, 3, 600).await {
             Ok(window) => {
                 tokio::time::sleep(Duration::from_millis(close_after)).await;
                 if abandon {
