@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response, Version};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
@@ -20,13 +17,13 @@ use crate::body::Body;
 use crate::failed;
 use crate::fault::{Fault, Faults};
 use crate::flags::Flags;
-use crate::recording::{Recording, Set, Wait};
+use crate::recording::{Set, Wait};
+use crate::reply::{Answer, accepts_gzip, broken, credential, delay, read, send};
 use crate::request_log::{Line, RequestLog};
+use crate::server::Answers;
+use crate::tls::Peer;
 use crate::user::{Credential, User, Users};
 use crate::verbosity;
-
-/// The longest body a request may have.
-const BODY_LIMIT: usize = 1 << 20;
 
 /// The kubelet: what it answers from, and the little that a request can change.
 #[derive(Debug)]
@@ -37,49 +34,6 @@ pub struct Kubelet {
     log: RequestLog,
     verbosity: AtomicI32,
     profile: Arc<Semaphore>,
-}
-
-/// What goes out, before faults of the body.
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    /// `None` where only the head comes.
-    body: Option<Bytes>,
-    sized: bool,
-}
-
-impl Answer {
-    /// The kubelet's plain-text error, as its 401, 403 and 404 of the router have it.
-    fn plain(status: u16, text: impl Into<Bytes>) -> Self {
-        let headers = ["date", "content-length", "content-type"].map(str::to_owned).into_iter();
-        let values = ["", "", "text/plain; charset=utf-8"].map(str::to_owned);
-        Self { status, headers: headers.zip(values).collect(), body: Some(text.into()), sized: true }
-    }
-
-    /// The plain-text error of Go's own HTTP server and of the handlers for flags.
-    fn error(status: u16, content_type: &str, text: impl Into<Bytes>) -> Self {
-        let headers = [
-            ("content-type", content_type),
-            ("x-content-type-options", "nosniff"),
-            ("date", ""),
-            ("content-length", ""),
-        ];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { status, headers, body: Some(text.into()), sized: true }
-    }
-
-    fn not_served() -> Self {
-        Self::error(404, "text/plain; charset=utf-8", "404 page not found\n")
-    }
-
-    fn recorded(recording: &Recording) -> Self {
-        Self {
-            status: recording.status,
-            headers: recording.headers.clone(),
-            body: recording.body.clone(),
-            sized: recording.sized,
-        }
-    }
 }
 
 impl Kubelet {
@@ -94,38 +48,21 @@ impl Kubelet {
         Ok(Self { flags, sets, log, verbosity, profile: Arc::new(Semaphore::new(1)) })
     }
 
-    /// Answers a request on the TLS port. `certificate` is the name in the client certificate, if its CA is the right one.
-    pub async fn answer(&self, certificate: Option<&str>, request: Request<Incoming>) -> io::Result<Response<Body>> {
-        let mut line = self.begin(&request);
-        let faults = match Faults::read(self.flags.faults.as_deref()) {
-            Ok(faults) => faults,
-            Err(error) => return self.broken(&mut line, &error),
-        };
-        let path = request.uri().path().to_owned();
-        let of_path = faults.of(&path);
-        self.delay(&of_path).await;
-        let gzip = accepts_gzip(request.headers());
-        match self.decide(certificate, request, &faults, &of_path, &mut line).await {
-            Ok(answer) => self.send(answer, gzip && path.starts_with("/metrics"), &of_path, &mut line),
-            Err(error) => self.broken(&mut line, &error),
-        }
-    }
-
     /// Answers a request on the plain port, which has `/healthz` and no authentication.
     pub async fn answer_plain(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let mut line = self.begin(&request);
         let faults = match Faults::read(self.flags.faults.as_deref()) {
             Ok(faults) => faults,
-            Err(error) => return self.broken(&mut line, &error),
+            Err(error) => return broken(&mut line, &error),
         };
         let of_path = faults.naming(request.uri().path());
-        self.delay(&of_path).await;
+        delay(&of_path).await;
         let recorded = match request.uri().path() {
             "/healthz" => self.set(&faults)?.find(None, "GET", "/healthz"),
             _ => None,
         };
         line.file = recorded.map(|recording| recording.file.clone());
-        self.send(recorded.map_or_else(Answer::not_served, Answer::recorded), false, &of_path, &mut line)
+        send(recorded.map_or_else(Answer::not_served, Answer::recorded), false, &of_path, &mut line)
     }
 
     fn begin(&self, request: &Request<Incoming>) -> Line {
@@ -141,16 +78,6 @@ impl Kubelet {
         match &faults.variant {
             Some(variant) if !set.has_variant(variant) => Err(failed("no such variant", variant)),
             _ => Ok(set),
-        }
-    }
-
-    async fn delay(&self, faults: &[&Fault]) {
-        for fault in faults {
-            match fault {
-                Fault::Slow(wait) => sleep(*wait).await,
-                Fault::Hung => pending().await,
-                _ => {}
-            }
         }
     }
 
@@ -248,84 +175,30 @@ impl Kubelet {
             Err(text) => Answer::error(400, "text/plain", text),
         }
     }
+}
 
-    fn send(&self, answer: Answer, gzip: bool, faults: &[&Fault], line: &mut Line) -> io::Result<Response<Body>> {
-        let Answer { status, headers, body, mut sized } = answer;
-        let mut length = body.as_ref().map(Bytes::len);
-        let out = match body {
-            None => Body::never(),
-            Some(bytes) => {
-                let bytes = if gzip && status == 200 {
-                    sized = false;
-                    gzipped(&bytes)?
-                } else {
-                    bytes
-                };
-                let mut out = Body::whole(&bytes, sized);
-                for fault in faults {
-                    match fault {
-                        Fault::Cut(at) => out = Body::closed_after(&bytes.slice(..bytes.len().min(*at))),
-                        Fault::Short(missing) => {
-                            (sized, length) = (true, Some(bytes.len() + missing));
-                            out = Body::closed_after(&bytes);
-                        }
-                        Fault::Endless => {
-                            sized = false;
-                            out = Body::endless(&bytes);
-                        }
-                        _ => {}
-                    }
-                }
-                out
-            }
+impl Answers for Kubelet {
+    fn faults(&self) -> Faults {
+        Faults::read(self.flags.faults.as_deref()).unwrap_or_default() // requests tell what is wrong
+    }
+
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> io::Result<Response<Body>> {
+        let mut line = self.begin(&request);
+        let faults = match Faults::read(self.flags.faults.as_deref()) {
+            Ok(faults) => faults,
+            Err(error) => return broken(&mut line, &error),
         };
-        let mut response = Response::new(out);
-        *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
-        for (name, value) in headers {
-            let value = match name.as_str() {
-                "date" => httpdate::fmt_http_date(SystemTime::now()),
-                "content-length" => match length.filter(|_| sized) {
-                    Some(length) => length.to_string(),
-                    None => continue,
-                },
-                _ => value,
-            };
-            put(response.headers_mut(), &name, &value)?;
+        let path = request.uri().path().to_owned();
+        let of_path = faults.of(&path);
+        if of_path.contains(&&Fault::TooMany) {
+            return broken(&mut line, &io::Error::other("no kubelet answers 429"));
         }
-        if gzip && status == 200 {
-            put(response.headers_mut(), "content-encoding", "gzip")?;
+        delay(&of_path).await;
+        let gzip = accepts_gzip(request.headers());
+        match self.decide(peer.name(), request, &faults, &of_path, &mut line).await {
+            Ok(answer) => send(answer, gzip && path.starts_with("/metrics"), &of_path, &mut line),
+            Err(error) => broken(&mut line, &error),
         }
-        if let Some(length) = length.filter(|_| sized && !response.headers().contains_key(CONTENT_LENGTH)) {
-            put(response.headers_mut(), "content-length", &length.to_string())?;
-        }
-        line.status = Some(status);
-        Ok(response)
-    }
-
-    /// A test's own mistake (users or faults that cannot be read) is told loudly, and looks like no kubelet.
-    fn broken(&self, line: &mut Line, error: &io::Error) -> io::Result<Response<Body>> {
-        let _ = writeln!(io::stderr(), "kubelet stand-in: {error}");
-        self.send(Answer::plain(501, format!("kubelet stand-in: {error}\n")), false, &[], line)
-    }
-}
-
-fn put(headers: &mut HeaderMap, name: &str, value: &str) -> io::Result<()> {
-    let name: HeaderName = name.parse().map_err(io::Error::other)?;
-    headers.append(name, HeaderValue::from_str(value).map_err(io::Error::other)?);
-    Ok(())
-}
-
-async fn read(body: &mut Incoming) -> io::Result<Bytes> {
-    Ok(Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| failed("body", error))?.to_bytes())
-}
-
-fn credential<'a>(certificate: Option<&'a str>, headers: &'a HeaderMap) -> Credential<'a> {
-    let bearer =
-        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
-    match (certificate, bearer) {
-        (Some(name), _) => Credential::Certificate(name),
-        (None, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => Credential::Token(token.trim()),
-        _ => Credential::None,
     }
 }
 
@@ -334,15 +207,4 @@ fn seconds(target: &str, default: u64) -> Duration {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let value = query.split('&').find_map(|pair| pair.strip_prefix("seconds="));
     Duration::from_secs(value.and_then(|value| value.parse().ok()).filter(|seconds| *seconds > 0).unwrap_or(default))
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get("accept-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted.split(',').any(|coding| coding.trim() == "gzip")
-}
-
-fn gzipped(bytes: &Bytes) -> io::Result<Bytes> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes)?;
-    encoder.finish().map(Bytes::from)
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     Forbidden,
     /// `404`: the path is not served.
     NotFound,
+    /// `429`: the API server has too many requests; a kubelet knows no such answer.
+    TooMany,
     /// `cut BYTES`: the connection is closed after so much of the body.
     Cut(usize),
     /// `short [BYTES]`: Content-Length promises so much more than comes, 1000 if not given; then the connection is closed.
@@ -44,6 +46,8 @@ pub struct Faults {
     pub self_signed: bool,
     /// `http2`: HTTP/2 is offered by ALPN.
     pub http2: bool,
+    /// `silent`: connections are accepted, and nothing is ever said on them.
+    pub silent: bool,
     rows: Vec<(Fault, Option<String>)>,
 }
 
@@ -87,6 +91,10 @@ impl Faults {
                 self.http2 = true;
                 return Some(());
             }
+            ["silent"] => {
+                self.silent = true;
+                return Some(());
+            }
             ["slow", wait] => Fault::Slow(seconds(wait)?),
             ["hung"] => Fault::Hung,
             ["cut-off"] => Fault::CutOff(Duration::from_secs_f64(CUT_OFF_SECONDS)),
@@ -94,6 +102,7 @@ impl Faults {
             ["401"] => Fault::Unauthorized,
             ["403"] => Fault::Forbidden,
             ["404"] => Fault::NotFound,
+            ["429"] => Fault::TooMany,
             ["cut", bytes] => Fault::Cut(bytes.parse().ok()?),
             ["short"] => Fault::Short(1000),
             ["short", bytes] => Fault::Short(bytes.parse().ok()?),

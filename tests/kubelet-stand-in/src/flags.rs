@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use crate::tls::TlsFiles;
+
 /// What the stand-in was told at its start.
 #[derive(Debug)]
 pub struct Flags {
@@ -14,20 +16,10 @@ pub struct Flags {
     pub port: u16,
     /// Port of the plain `/healthz`, on the loopback address.
     pub healthz_port: u16,
-    /// Serving certificate; self-signed without it.
-    pub certificate: Option<PathBuf>,
-    /// Key of the serving certificate.
-    pub key: Option<PathBuf>,
-    /// Where a self-signed certificate is kept from one start to the next; in memory without it.
-    pub certificate_directory: Option<PathBuf>,
-    /// CA of client certificates; without it none is asked for.
-    pub client_ca: Option<PathBuf>,
-    /// Name in a self-signed certificate.
-    pub hostname: String,
+    /// Certificates.
+    pub tls: TlsFiles,
     /// Verbosity at the start.
     pub verbosity: i32,
-    /// Offer HTTP/2 by ALPN.
-    pub http2: bool,
     /// Directory with the recordings, a set in each subdirectory.
     pub recordings: PathBuf,
     /// The set to serve.
@@ -61,13 +53,11 @@ impl Flags {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 10250,
             healthz_port: 10248,
-            certificate: None,
-            key: None,
-            certificate_directory: None,
-            client_ca: None,
-            hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+            tls: TlsFiles {
+                hostname: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+                ..TlsFiles::default()
+            },
             verbosity: 2,
-            http2: false,
             recordings: PathBuf::new(),
             set: "kubelet-1.36.2".to_owned(),
             users: None,
@@ -81,7 +71,7 @@ impl Flags {
         if flags.recordings.as_os_str().is_empty() {
             return Err(io::Error::other("--recordings=DIRECTORY is missing"));
         }
-        if flags.certificate.is_some() != flags.key.is_some() {
+        if flags.tls.certificate.is_some() != flags.tls.key.is_some() {
             return Err(io::Error::other("--tls-cert-file and --tls-private-key-file belong together"));
         }
         Ok(flags)
@@ -95,13 +85,13 @@ impl Flags {
             "address" => self.address = value.parse().map_err(|_| bad())?,
             "port" => self.port = value.parse().map_err(|_| bad())?,
             "healthz-port" => self.healthz_port = value.parse().map_err(|_| bad())?,
-            "tls-cert-file" => self.certificate = path(),
-            "tls-private-key-file" => self.key = path(),
-            "cert-dir" => self.certificate_directory = path(),
-            "client-ca-file" => self.client_ca = path(),
-            "hostname-override" => value.clone_into(&mut self.hostname),
+            "tls-cert-file" => self.tls.certificate = path(),
+            "tls-private-key-file" => self.tls.key = path(),
+            "cert-dir" => self.tls.kept_in = path(),
+            "client-ca-file" => self.tls.client_ca = path(),
+            "hostname-override" => value.clone_into(&mut self.tls.hostname),
             "v" => self.verbosity = value.parse().map_err(|_| bad())?,
-            "http2" => self.http2 = value.parse().map_err(|_| bad())?,
+            "http2" => self.tls.http2 = value.parse().map_err(|_| bad())?,
             "recordings" => self.recordings = value.into(),
             "set" => value.clone_into(&mut self.set),
             "users" => self.users = path(),

@@ -158,6 +158,12 @@ fn read_index(directory: &Path) -> io::Result<(Vec<Recording>, Option<Rules>)> {
     Ok((rows, rules))
 }
 
+/// Returns the headers of a recorded head, in their order and without the status line.
+pub fn parse_head(head: &str) -> Vec<(String, String)> {
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect()
+}
+
 fn read_recording(
     directory: &Path,
     file: &str,
@@ -172,12 +178,7 @@ fn read_recording(
         _ => Some(Bytes::from(std::fs::read(&path).map_err(|error| failed(path.display(), error))?)),
     };
     let head = std::fs::read_to_string(directory.join(format!("{file}.headers"))).unwrap_or_default();
-    let mut headers: Vec<(String, String)> = head
-        .lines()
-        .skip(1) // the status
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
+    let mut headers = parse_head(&head);
     if headers.is_empty() && !content_type.is_empty() {
         headers.push(("content-type".to_owned(), content_type.to_owned()));
     }

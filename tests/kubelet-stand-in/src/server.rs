@@ -5,24 +5,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::Kubelet;
+use crate::body::Body;
 use crate::failed;
 use crate::fault::Faults;
 use crate::flags::Flags;
-use crate::tls::Tls;
+use crate::tls::{Peer, Tls};
 
 /// What Go's server says to those who speak HTTP where it wants TLS, as recorded.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// Serves until the process is killed.
 pub async fn serve(flags: Flags) -> io::Result<()> {
-    let tls = Arc::new(Tls::new(&flags)?);
+    let tls = Arc::new(Tls::new(&flags.tls)?);
     let secure = bind(SocketAddr::new(flags.address, flags.port)).await?;
     let plain = bind((Ipv4Addr::LOCALHOST, flags.healthz_port).into()).await?;
     if let Some(journal) = &flags.journal {
@@ -40,17 +43,19 @@ pub async fn serve(flags: Flags) -> io::Result<()> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| failed(address, error))
 }
 
-async fn accept<F>(listener: TcpListener, kubelet: Arc<Kubelet>, serve: impl Fn(Arc<Kubelet>, TcpStream) -> F)
+/// Accepts connections until the process is killed.
+pub async fn accept<A, F>(listener: TcpListener, server: Arc<A>, serve: impl Fn(Arc<A>, TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(kubelet.clone(), stream))),
+            Ok((stream, _)) => drop(tokio::spawn(serve(server.clone(), stream))),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await, // out of descriptors, say
         }
     }
@@ -65,8 +70,27 @@ async fn plain_connection(kubelet: Arc<Kubelet>, stream: TcpStream) {
     let _ = http1().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn secure_connection(kubelet: Arc<Kubelet>, tls: Arc<Tls>, mut stream: TcpStream) {
+/// What answers on a TLS port.
+pub trait Answers: Send + Sync + 'static {
+    /// The faults in force.
+    fn faults(&self) -> Faults;
+
+    /// Answers a request.
+    fn answer(
+        &self,
+        peer: &Peer,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = io::Result<Response<Body>>> + Send;
+}
+
+/// Serves one connection until it ends.
+pub async fn secure_connection<A: Answers>(server: Arc<A>, tls: Arc<Tls>, mut stream: TcpStream) {
     let mut first = [0; 1];
+    if server.faults().silent {
+        // Until the client leaves; what it sends is taken, as the kernel would for a process that hangs.
+        while matches!(tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await, Ok(1..)) {}
+        return;
+    }
     if !matches!(stream.peek(&mut first).await, Ok(1)) {
         return;
     }
@@ -79,13 +103,12 @@ async fn secure_connection(kubelet: Arc<Kubelet>, tls: Arc<Tls>, mut stream: Tcp
         let _ = tokio::time::timeout(Duration::from_secs(1), drain).await;
         return;
     }
-    let faults = Faults::read(kubelet.flags.faults.as_deref()).unwrap_or_default(); // requests tell what is wrong
-    let Ok(stream) = tls.acceptor(&faults).accept(stream).await else { return };
-    let certificate = tls.client_name(stream.get_ref().1);
+    let Ok(stream) = tls.acceptor(&server.faults()).accept(stream).await else { return };
+    let peer = tls.peer(stream.get_ref().1);
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request| {
-        let (kubelet, certificate) = (kubelet.clone(), certificate.clone());
-        async move { kubelet.answer(certificate.as_deref(), request).await }
+        let (server, peer) = (server.clone(), peer.clone());
+        async move { server.answer(&peer, request).await }
     });
     let _ = if http2 {
         http2::Builder::new(TokioExecutor::new())

@@ -2,7 +2,7 @@
 //! but not insisted on. One of a wrong CA is no failure of the connection: its request gets 401.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
@@ -18,11 +18,48 @@ use tokio_rustls::rustls::{
 
 use crate::failed;
 use crate::fault::Faults;
-use crate::flags::Flags;
 use crate::pki;
 
 /// A certificate chain and its key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What a server is given for TLS.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFiles {
+    /// Serving certificate; self-signed without it.
+    pub certificate: Option<PathBuf>,
+    /// Key of the serving certificate.
+    pub key: Option<PathBuf>,
+    /// CA of client certificates; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Where a self-signed certificate is kept from one start to the next; in memory without it.
+    pub kept_in: Option<PathBuf>,
+    /// Name in a self-signed certificate.
+    pub hostname: String,
+    /// Offer HTTP/2 by ALPN.
+    pub http2: bool,
+}
+
+/// Whom a client's certificate says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// It has shown none.
+    Unknown,
+    /// It has shown one that the client CA has not signed.
+    Stranger,
+    /// The name in a certificate of the client CA.
+    Named(String),
+}
+
+impl Peer {
+    /// Returns the name.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Unknown | Self::Stranger => None,
+        }
+    }
+}
 
 /// Everything connections are accepted with.
 pub struct Tls {
@@ -39,21 +76,21 @@ struct Offers {
 }
 
 impl Tls {
-    /// Reads what the flags name; makes the self-signed certificate.
-    pub fn new(flags: &Flags) -> io::Result<Self> {
+    /// Reads the files; makes the self-signed certificate.
+    pub fn new(files: &TlsFiles) -> io::Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let client_ca = match &flags.client_ca {
+        let client_ca = match &files.client_ca {
             Some(path) => Some(client_verifier(path, &provider)?),
             None => None,
         };
         let offers = |identity: Identity| Offers::new(&provider, client_ca.as_ref(), identity);
-        let given = match (&flags.certificate, &flags.key) {
+        let given = match (&files.certificate, &files.key) {
             (Some(certificate), Some(key)) => Some(offers(read_identity(certificate, key)?)?),
             _ => None,
         };
-        let (certificate, key) = pki::self_signed(flags.certificate_directory.as_deref(), &flags.hostname)?;
+        let (certificate, key) = pki::self_signed(files.kept_in.as_deref(), &files.hostname)?;
         let self_signed = offers(parse_identity(certificate.as_bytes(), key.as_bytes())?)?;
-        Ok(Self { given, self_signed, client_ca, http2: flags.http2 })
+        Ok(Self { given, self_signed, client_ca, http2: files.http2 })
     }
 
     /// Returns what accepts a connection now.
@@ -62,11 +99,16 @@ impl Tls {
         if self.http2 || faults.http2 { &offers.http2 } else { &offers.http1 }
     }
 
-    /// Returns the name in the client's certificate, if the client CA has signed that.
-    pub fn client_name(&self, connection: &ServerConnection) -> Option<String> {
-        let (certificate, chain) = connection.peer_certificates()?.split_first()?;
-        self.client_ca.as_ref()?.verify_client_cert(certificate, chain, UnixTime::now()).ok()?;
-        pki::common_name(certificate)
+    /// Returns whom the client's certificate says it is.
+    pub fn peer(&self, connection: &ServerConnection) -> Peer {
+        let Some((certificate, chain)) = connection.peer_certificates().and_then(<[_]>::split_first) else {
+            return Peer::Unknown;
+        };
+        let signed = |ca: &Arc<dyn ClientCertVerifier>| {
+            ca.verify_client_cert(certificate, chain, UnixTime::now()).ok()?;
+            pki::common_name(certificate)
+        };
+        self.client_ca.as_ref().and_then(signed).map_or(Peer::Stranger, Peer::Named)
     }
 }
 

@@ -24,6 +24,20 @@ impl User {
         needed.iter().any(|subresource| self.rules.contains(&format!("{verb}:nodes/{subresource}")))
     }
 
+    /// Tells whether a rule such as `list:nodes` or `get:/metrics` is there; `get:/debug/pprof/*` holds for all below.
+    pub fn has(&self, verb: &str, what: &str) -> bool {
+        let asked = format!("{verb}:{what}");
+        self.rules.iter().any(|rule| match rule.strip_suffix('*') {
+            Some(root) => asked.starts_with(root),
+            None => *rule == asked,
+        })
+    }
+
+    /// Somebody who has shown nothing.
+    pub fn anonymous() -> Self {
+        Self { name: "system:anonymous".to_owned(), rules: Vec::new(), token: None }
+    }
+
     /// Returns the same user without any right.
     pub fn without_rights(&self) -> Self {
         Self { name: self.name.clone(), rules: Vec::new(), token: None }
