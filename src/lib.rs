@@ -9,6 +9,7 @@
 //!
 //! Imports go one way only; `tests/layering.rs` holds the table.
 
+pub mod environment;
 pub mod printable;
 mod wording;
 

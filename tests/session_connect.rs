@@ -51,7 +51,7 @@ async fn servers_that_are_no_working_sshd_are_told_apart() {
     ] {
         let error = failure(to_port(&sshd, server(words, then)), Proxy::Direct).await;
         assert_eq!(error.kind, kind, "{words:?}: {error}");
-        assert!(error.text.contains(part), "{error}");
+        assert!(error.text.contains(part), "{words:?}: {error}");
         assert!(error.hint.is_some(), "{error}");
         assert!(error.timings.tcp_ms.is_some() && error.timings.auth_ms.is_none(), "{:?}", error.timings);
         assert_eq!(error.timings.banner_ms.is_some(), !words.is_empty(), "{words:?}: {:?}", error.timings);

@@ -145,6 +145,7 @@ impl NodeShell<'_> {
             stacks_on_timeout: false,
             shell: self.facts,
             password: self.password,
+            input: None,
         };
         // What is begun here is ended here: neither deadline nor Ctrl-C cuts it short.
         let never = CancellationToken::new();

@@ -185,6 +185,7 @@ fn render(node: &PlannedNode, scripts: bool) -> String {
                         bounds: &run.bounds,
                         encoding: run.encoding,
                         stacks_on_timeout: run.stacks_on_timeout,
+                        input: None,
                         shell: &node.facts.shell,
                         password: None,
                     };
@@ -312,6 +313,7 @@ fn sudoers(node: &PlannedNode, user: &str) -> Vec<String> {
         bounds,
         encoding: Encoding::Plain,
         stacks_on_timeout,
+        input: None,
         shell: &shell,
         password: None,
     };

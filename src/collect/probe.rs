@@ -58,6 +58,7 @@ pub(crate) async fn probe(
         stacks_on_timeout: false,
         shell: &shell.facts,
         password,
+        input: None,
     };
     let mut output = Capped::default();
     let end = command::run(session, &spec, &mut output, cancel).await.map_err(|e| stopped(e, target, cancel))?;

@@ -54,6 +54,7 @@ pub(crate) async fn run_step(
         stacks_on_timeout: run.stacks_on_timeout,
         shell: &ctx.facts.shell,
         password: ctx.password,
+        input: None,
     };
     ctx.events
         .send(EventKind::StepStarted { node: ctx.node.clone(), step: step.id.clone(), timeout: run.bounds.timeout })

@@ -6,20 +6,19 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::command::Exec;
+use super::process_group::ProcessGroup;
 use super::{ExecEnd, FailureKind, SessionError, Sink, StdStream, Stdin, Stopped};
+use crate::environment::without_secrets;
 
 /// What a login over SSH has, too. The rest of our environment (tokens, a DOCKER_HOST of the
 /// operator's) is no business of the commands.
 const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ"];
-/// From TERM to KILL when a command is stopped from here.
-const STOP_GRACE: Duration = Duration::from_secs(2);
 const CHUNK: usize = 32 * 1024;
 
 /// The local machine.
@@ -44,7 +43,8 @@ impl LocalSession {
     fn spawn(&self, command: &str, stdin: bool) -> Result<Child, SessionError> {
         let (shell, option) =
             self.shell.as_ref().map_or(("/bin/sh", "-c"), |(shell, option)| (shell.as_str(), option.as_str()));
-        Command::new(shell)
+        let mut child = Command::new(shell);
+        child
             .args(option.split('\u{1f}'))
             .arg(command)
             .env_clear()
@@ -53,11 +53,10 @@ impl LocalSession {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| {
-                SessionError::new(FailureKind::ExecRefused, format!("cannot start {shell} on this machine: {e}"))
-            })
+            .kill_on_drop(true);
+        without_secrets(&mut child).spawn().map_err(|e| {
+            SessionError::new(FailureKind::ExecRefused, format!("cannot start {shell} on this machine: {e}"))
+        })
     }
 }
 
@@ -71,7 +70,7 @@ impl Exec for LocalSession {
         cancel: &'a CancellationToken,
     ) -> Result<ExecEnd, SessionError> {
         let begun = Instant::now();
-        let mut group = Group { child: self.spawn(command, stdin.is_some())? };
+        let mut group = ProcessGroup { child: self.spawn(command, stdin.is_some())? };
         sink.opened();
         let stopped = group.read(stdin, begun + deadline, sink, cancel).await;
         let status = match stopped {
@@ -88,13 +87,7 @@ impl Exec for LocalSession {
     }
 }
 
-/// A command and all in its process group. As long as the child has not been waited for, the
-/// group's number cannot be given to somebody else.
-struct Group {
-    child: Child,
-}
-
-impl Group {
+impl ProcessGroup {
     /// Reads until both streams have ended and the child has exited, or until something stops us.
     async fn read(
         &mut self,
@@ -136,33 +129,6 @@ impl Group {
                 return Some(Stopped::Sink);
             }
         }
-    }
-
-    /// TERM to the group (the wrapper passes it on to the command's own group), then KILL.
-    async fn stop(&mut self) -> Option<ExitStatus> {
-        self.signal(Signal::TERM);
-        let status = tokio::time::timeout(STOP_GRACE, self.child.wait()).await;
-        if let Ok(status) = status {
-            return status.ok();
-        }
-        self.signal(Signal::KILL);
-        // A process stuck in the kernel does not die; tokio reaps it when it does.
-        tokio::time::timeout(STOP_GRACE, self.child.wait()).await.ok().and_then(Result::ok)
-    }
-
-    fn signal(&self, signal: Signal) {
-        let group = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(group) = group {
-            // ESRCH only: they have ended meanwhile.
-            let _gone = kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Only where the future was dropped: after wait() there is no id any more.
-        self.signal(Signal::TERM);
     }
 }
 

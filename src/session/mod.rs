@@ -1,5 +1,6 @@
 //! How we reach a node: SSH (or this machine itself), one bounded command at a time, streams to
-//! its sockets. The only user of russh; nothing of russh appears in a public signature.
+//! its sockets, and HTTP over those (`http/`). The only user of russh; nothing of russh appears in a
+//! public signature. Called by `collect/`, `change/` and `kubelet/`.
 
 mod auth;
 mod client_handler;
@@ -11,10 +12,12 @@ mod exec;
 mod guarded;
 mod handshake;
 mod host_key;
+pub mod http;
 mod jump;
 mod link;
 mod local;
 mod opener;
+pub(crate) mod process_group;
 mod proxy_command;
 mod random;
 #[cfg(test)]
@@ -25,6 +28,7 @@ mod tunnel;
 
 pub use connect::{Ask, Connector, ConnectorOptions};
 pub use error::{FailureKind, SessionError, Timings};
+pub(crate) use host_key::{Locked as LockedFile, Stamp as FileStamp};
 pub use tunnel::Stream;
 
 use std::fmt;
@@ -301,6 +305,18 @@ impl Session {
         match &self.0 {
             Way::Ssh(session) => session.cause_of_death(),
             Way::Local(..) => None,
+        }
+    }
+
+    /// Returns whether the server answers within this time. A link that was cut is not closed for a minute, but it answers
+    /// nothing.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn answers(&self, within: Duration) -> bool {
+        match &self.0 {
+            Way::Ssh(session) => session.answers(within).await,
+            Way::Local(..) => true,
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{FailureKind, SessionError};
+use crate::environment::without_secrets;
 use crate::printable::printable_bytes;
 
 /// What is kept of its standard error: the end, where the reason usually is.
@@ -37,7 +38,8 @@ impl ProxyCommand {
     /// Starts `command` under `sh`, as ssh does.
     pub(crate) fn spawn(command: &str) -> Result<(Self, ProxyStream), SessionError> {
         let failed = |text: String| SessionError::new(FailureKind::ProxyCommand, text);
-        let mut child = Command::new("sh")
+        let mut child = Command::new("sh");
+        child
             .arg("-c")
             .arg(format!("exec {command}"))
             .stdin(Stdio::piped())
@@ -45,7 +47,8 @@ impl ProxyCommand {
             .stderr(Stdio::piped())
             // Ctrl-C is ours: it must not take the link away before the run is wound down.
             .process_group(0)
-            .kill_on_drop(true)
+            .kill_on_drop(true);
+        let mut child = without_secrets(&mut child)
             .spawn()
             .map_err(|e| failed(format!("the ProxyCommand cannot be started: {e}")))?;
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())

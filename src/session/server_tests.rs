@@ -132,7 +132,7 @@ fn key(seed: u8) -> PrivateKey {
 }
 
 /// Connects to `server` through memory.
-async fn connect(server: Odd) -> SshSession {
+pub(super) async fn connect(server: impl Handler<Error = russh::Error> + Send + 'static) -> SshSession {
     let dir = tempfile::tempdir().unwrap();
     let (known, identity) = (dir.path().join("known_hosts"), dir.path().join("id"));
     let host_key = key(1).public_key().to_openssh().unwrap();

@@ -100,6 +100,22 @@ impl SshSession {
         })
     }
 
+    /// Returns whether the server answers within this time; asked by a keepalive, which takes no channel.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub(crate) async fn answers(&self, within: Duration) -> bool {
+        let asked = async {
+            tokio::select! {
+                biased;
+                () = self.0.link.dead() => false,
+                sent = self.0.handle.send_ping() => sent.is_ok(),
+            }
+        };
+        // russh lets go of the question as well when the connection ends.
+        timeout(within, asked).await.unwrap_or(false) && !self.is_closed()
+    }
+
     /// Says good-bye if that is possible at once, then cuts the link.
     pub(crate) async fn close(&self) {
         let bye = async {

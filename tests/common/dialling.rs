@@ -56,13 +56,17 @@ pub fn wait_for_end(stream: &mut TcpStream) {
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// Takes what the client says first, so that closing is no reset, and closes.
+/// Ends its own side after the client's first words, and takes all that still comes: closing with bytes unread would be a
+/// reset.
 pub fn close(stream: &mut TcpStream) {
     let _ = stream.read(&mut [0; 1 << 16]);
-    let _ = stream.shutdown(Shutdown::Both);
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+    let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// Closes with a reset, as a firewall or a full accept queue does.
+/// Closes with a reset, as a firewall does, once the client has said something: sooner, its connect may see the reset.
 pub fn reset(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0; 1 << 16]);
     socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
 }

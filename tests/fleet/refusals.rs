@@ -108,10 +108,10 @@ impl Sink for Bytes {
     }
 }
 
-fn target() -> Target {
+pub(crate) fn target(node: &str) -> Target {
     let inventory: toml::Table = std::fs::read_to_string(state().join("inventory.toml")).unwrap().parse().unwrap();
     let nodes = inventory["node"].as_array().unwrap();
-    let host = nodes.iter().find(|n| n["name"].as_str() == Some(NODE)).unwrap()["address"].as_str().unwrap().to_owned();
+    let host = nodes.iter().find(|n| n["name"].as_str() == Some(node)).unwrap()["address"].as_str().unwrap().to_owned();
     let hop = Hop {
         endpoint: Endpoint { host, port: 22 },
         user: "root".to_owned(),
@@ -136,7 +136,7 @@ fn target() -> Target {
         compression: false,
     };
     Target {
-        name: NODE.parse().unwrap(),
+        name: node.parse().unwrap(),
         reach: Reach::Ssh { hop: Box::new(hop), proxy: Proxy::Direct },
         sudo: Sudo::Auto,
         parallel_steps: 8,
@@ -150,7 +150,7 @@ fn look_with(policy: &ChangePolicy) -> Examined {
     runtime.block_on(async {
         let cancel = CancellationToken::new();
         let connector = Connector::new(ConnectorOptions::default());
-        let session = connector.connect(&target(), &cancel, &mut |_, _, _| {}).await.unwrap();
+        let session = connector.connect(&target(NODE), &cancel, &mut |_, _, _| {}).await.unwrap();
         let shell = command::probe(&session, Sudo::Auto, None, &cancel).await.unwrap();
         let what = What::Script { text: probe_script().to_owned(), args: probe_args(&Catalog::builtin()) };
         let bounds = Bounds { timeout: Duration::from_secs(20), grace: Duration::from_secs(2), max_bytes: 1 << 20 };
@@ -162,6 +162,7 @@ fn look_with(policy: &ChangePolicy) -> Examined {
             stacks_on_timeout: false,
             shell: &shell.facts,
             password: None,
+            input: None,
         };
         let mut bytes = Bytes::default();
         command::run(&session, &spec, &mut bytes, &cancel).await.unwrap();

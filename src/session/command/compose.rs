@@ -90,7 +90,7 @@ impl<'a> Frame<'a> {
             encoding: spec.encoding,
             stacks: spec.stacks_on_timeout,
             escalation,
-            feed: matches!(escalation, Escalation::Password(_)),
+            feed: spec.input.is_some() || matches!(escalation, Escalation::Password(_)),
         }
     }
 

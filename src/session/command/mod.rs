@@ -67,6 +67,9 @@ pub struct CommandSpec<'a> {
     pub shell: &'a ShellFacts,
     /// Password for [`Rights::SudoPassword`].
     pub password: Option<&'a SecretString>,
+    /// A line for the command's standard input, without line break; for what must stand neither in arguments nor in the
+    /// environment. Not together with a password for sudo, which takes the same line.
+    pub input: Option<&'a SecretString>,
 }
 
 /// How a command ended.

@@ -28,8 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// # Errors
 /// If the command could not be started: the channel was refused or the link was down
 /// ([`SessionError`] of the session), the login shell did not run it (`ExecRefused`) or did not get
-/// to it within 10 s (`ExecStalled`), or `spec` needs a password and has none (`Auth`). A command that
-/// fails is no error.
+/// to it within 10 s (`ExecStalled`), or `spec` needs a password and has none (`Auth`), or has both a password to
+/// give and an input of its own (`Other`). A command that fails is no error.
 ///
 /// # Cancel safety
 /// Dropping the future drops the [`Exec`]'s; the node ends the command by itself at its bound.
@@ -41,14 +41,18 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<CommandEnd, SessionError> {
     let frame = Frame::of(spec);
-    let password = match frame.escalation {
-        Escalation::Password(_) => Some(spec.password.ok_or_else(|| {
+    let line = match (frame.escalation, spec.input) {
+        (Escalation::Password(_), Some(_)) => {
+            let text = "a command that sudo asks a password for cannot be given an input of its own";
+            return Err(SessionError::new(FailureKind::Other, text));
+        }
+        (Escalation::Password(_), None) => Some(spec.password.ok_or_else(|| {
             SessionError::new(FailureKind::Auth, "sudo needs a password on this node, and none was given")
         })?),
-        _ => None,
+        (_, input) => input,
     };
     let as_root = spec.shell.rights == Rights::Root || frame.escalation != Escalation::No;
-    execute(session, &frame, spec.what, password, sink, cancel).await.map(|end| CommandEnd { as_root, ..end })
+    execute(session, &frame, spec.what, line, sink, cancel).await.map(|end| CommandEnd { as_root, ..end })
 }
 
 /// Runs `what` within `frame`; `secret` is the line fed to it.
@@ -201,6 +205,7 @@ mod tests {
             stacks_on_timeout: false,
             shell: &shell,
             password: None,
+            input: None,
         };
         let mut disk = SlowDisk::default();
         let end = run(&node, &spec, &mut disk, &CancellationToken::new()).await.unwrap();

@@ -1,5 +1,6 @@
-//! Appending to a known_hosts file so that neither two nodes of one run, nor two runs, nor an
-//! `ssh` beside them can lose or garble a line. Knows nothing of what the lines mean.
+//! Appending to a known_hosts file, or to another one of lines, so that neither two nodes of one
+//! run, nor two runs, nor an `ssh` beside them can lose or garble a line. Knows nothing of what
+//! the lines mean.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -45,7 +46,7 @@ pub(crate) fn line(name: &str, key: &KeyData) -> Option<String> {
     Some(format!("{name} {} {}\n", key.algorithm(), STANDARD.encode(blob)))
 }
 
-/// A known_hosts file open for appending, locked until dropped.
+/// A file of lines open for appending, locked until dropped.
 #[derive(Debug)]
 pub(crate) struct Locked {
     file: File,

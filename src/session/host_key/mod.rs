@@ -10,3 +10,4 @@ mod known_hosts_file;
 mod tests;
 
 pub(in crate::session) use judge::{Accepted, HostKeyJudge, KeyPreference};
+pub(crate) use known_hosts_file::{Locked, Stamp};

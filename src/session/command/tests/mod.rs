@@ -81,6 +81,7 @@ fn spec<'a>(what: &'a What, bounds: &'a Bounds, shell: &'a ShellFacts) -> Comman
         stacks_on_timeout: false,
         shell,
         password: None,
+        input: None,
     }
 }
 

@@ -225,3 +225,26 @@ fn a_description_is_the_command_on_one_line() {
     let bare = ShellFacts::default();
     assert_eq!(describe(&spec(&argv(&["ps", "-elF"]), &bounds, &bare)), "ps -elF # TERM after 5 s, KILL 2 s later");
 }
+
+#[tokio::test]
+async fn a_line_of_input_goes_to_the_command_and_into_no_argument() {
+    let bounds = bounds(20_000, 2000);
+    let facts = full();
+    let secret = SecretString::from("a  b\\0042%s'$x");
+    let what = script("IFS= read -r a; printf '<%s>' \"$a\"; cat; tr '\\0' ' ' </proc/$PPID/cmdline; env");
+    for encoding in [Encoding::Plain, Encoding::Gzip] {
+        let spec = CommandSpec { input: Some(&secret), encoding, ..spec(&what, &bounds, &facts) };
+        let (end, kept) = go(&LocalSession::new(), &spec).await;
+        assert_eq!((end.exit, end.complete), (CommandExit::Code(0), true));
+        if encoding == Encoding::Plain {
+            let (out, _) = kept.text();
+            let rest = out.strip_prefix("<a  b\\0042%s'$x>").unwrap_or_else(|| panic!("{out}"));
+            assert!(!rest.contains("0042%s"), "{rest}");
+        }
+    }
+    let sudo = ShellFacts { sudo: Some("/usr/bin/sudo".to_owned()), rights: Rights::SudoPassword, ..full() };
+    let both =
+        CommandSpec { privileged: true, password: Some(&secret), input: Some(&secret), ..spec(&what, &bounds, &sudo) };
+    let error = attempt(&LocalSession::new(), &both, &mut Kept::default()).await.unwrap_err();
+    assert_eq!(error.kind, crate::session::FailureKind::Other);
+}
