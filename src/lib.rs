@@ -18,6 +18,7 @@ pub mod plan;
 pub mod evidence;
 pub mod event;
 pub mod session;
+pub mod credential;
 pub mod change;
 pub mod bundle;
 pub mod collect;

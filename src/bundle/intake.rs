@@ -142,7 +142,8 @@ impl Intake {
             decoder: WireDecoder::new(encoding),
             shared,
             received: 0,
-            most: cap.saturating_add(cap.saturating_mul(DRAIN_FACTOR).max(DRAIN_AT_LEAST)),
+            // Of a binary file no tail is kept: nothing beyond the cap is worth the node's and the link's time.
+            most: cap.saturating_add(if binary { 1 } else { cap.saturating_mul(DRAIN_FACTOR).max(DRAIN_AT_LEAST) }),
             disk_checked: 0,
         }
     }

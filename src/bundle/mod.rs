@@ -6,6 +6,7 @@ mod archive;
 mod decode;
 mod error;
 mod intake;
+mod message;
 mod spool;
 mod step_files;
 mod walk;

@@ -8,9 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::BundleError;
 use super::archive::{Archive, Frame, Medium};
@@ -19,6 +18,7 @@ use super::error::{free_bytes, is_full};
 use super::intake::{Intake, Paths, Shared, Stop};
 use super::layout::{self, BundlePath};
 use super::manifest::{Closing, Header, Manifest};
+use super::message::Message;
 use super::step_files::StepFiles;
 use super::writer::{BundleOptions, Sealed, StepEnd};
 use crate::event::StepCounts;
@@ -28,46 +28,6 @@ use crate::session::StdStream;
 
 /// Kept of a step that comes when the limit of the node is reached.
 const GLIMPSE: u64 = 4 << 10;
-
-type Reply<T> = oneshot::Sender<Result<T, BundleError>>;
-
-pub(crate) enum Message {
-    File {
-        path: BundlePath,
-        bytes: Vec<u8>,
-        reply: Reply<FileRecord>,
-    },
-    Open {
-        key: u64,
-        step: Box<PlannedStep>,
-        paths: Box<Paths>,
-        encoding: Encoding,
-        cap: u64,
-        shared: Arc<Shared>,
-        reply: Reply<()>,
-    },
-    Data {
-        key: u64,
-        stream: StdStream,
-        chunk: Bytes,
-    },
-    Finish {
-        key: u64,
-        end: Box<StepEnd>,
-        reply: Reply<StepRecord>,
-    },
-    Record {
-        record: Box<StepRecord>,
-        reply: Reply<StepRecord>,
-    },
-    Seal {
-        closing: Box<Closing>,
-        reply: Reply<Sealed>,
-    },
-    Abandon {
-        reply: Reply<()>,
-    },
-}
 
 pub(crate) struct Worker {
     archive: Archive,
@@ -216,7 +176,7 @@ impl Worker {
     /// Redacts JSON of ours.
     fn redacted(&mut self, bytes: &[u8]) -> (Vec<u8>, u64) {
         let (out, counts) = self.options.redactor.json(bytes);
-        counts.merge_into(&self.options.redactor, &mut self.redactions);
+        self.options.redactor.tally(&counts, &mut self.redactions);
         (out, counts.total())
     }
 
@@ -322,7 +282,7 @@ impl Worker {
         match written {
             Ok(record) => {
                 for counts in files.counts() {
-                    counts.merge_into(&redactor, &mut self.redactions);
+                    redactor.tally(counts, &mut self.redactions);
                 }
                 self.used += record.bytes();
                 self.steps.push(record.clone());

@@ -111,6 +111,7 @@ impl TargetArgs {
     pub(crate) async fn select(&self) -> Result<Selected, AppError> {
         self.identity.iter().try_for_each(|path| check_key(path))?;
         let request = SelectionRequest {
+            cluster: None,
             patterns: self.nodes.clone(),
             stdin: self.stdin()?,
             inventory: self.inventory.clone(),

@@ -26,6 +26,9 @@ pub enum InventoryError {
     /// The selection makes no sense: unknown name, nothing left, too many nodes.
     #[error("{0}")]
     Selection(String),
+    /// Patterns and the cluster mean no node in common.
+    #[error("{0}")]
+    NoneOfBoth(String),
     /// The inventory file cannot be read.
     #[error("cannot read the inventory {}", path.display())]
     Read {
@@ -50,7 +53,7 @@ impl InventoryError {
     /// Returns whether the command line is to blame (exit code 2) and not the set-up (exit code 3).
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Pattern(_) | Self::Selection(_))
+        matches!(self, Self::Pattern(_) | Self::Selection(_) | Self::NoneOfBoth(_))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who: the inventory file, node patterns, `ssh -G`, and the targets they resolve to.
 
+pub mod access;
+mod access_keys;
 mod bracket;
 mod document;
 mod error;
@@ -9,6 +11,7 @@ mod jump;
 mod local;
 mod names;
 mod pattern;
+mod placed;
 mod resolve;
 mod route;
 mod schema;
@@ -21,8 +24,11 @@ mod ssh_config;
 pub mod target;
 mod tokens;
 
+pub use access_keys::check_api_server;
+pub(crate) use error::did_you_mean;
 pub use error::{InventoryError, PatternError};
 pub use fold::{fold, natural};
+pub use placed::{FoundBy, FromCluster, InCluster, Placed};
 pub use resolve::Provenance;
 pub use schema::{DEFAULT_MAX_NODES, Group, Inventory, Node, UserStep};
 pub use sections::{Changes, DockerdDebug, Limits, Logs, Redact, RedactRule};

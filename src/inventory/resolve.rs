@@ -56,6 +56,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) local_allowed: bool,
     pub(crate) local: Local,
     pub(crate) ssh: SshConfig,
+    /// InternalIP of nodes that a cluster knows and the inventory does not.
+    pub(crate) in_cluster: BTreeMap<NodeName, String>,
     /// Text to the nodes it concerns.
     pub(crate) warnings: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
@@ -231,6 +233,10 @@ impl<'a> Resolver<'a> {
         let hostname = answer.and_then(|a| a.hostname.clone()).filter(|host| !host.eq_ignore_ascii_case(server.name));
         let (host, host_origin) = address
             .or_else(|| hostname.map(said(Origin::SshConfig)))
+            .or_else(|| {
+                let name = server.name.parse::<NodeName>().ok().filter(|_| !server.jump)?;
+                self.in_cluster.get(&name).cloned().map(said(Origin::Cluster))
+            })
             .unwrap_or_else(|| (server.name.to_owned(), Origin::Default));
         let mut layers = before;
         if let Some(answer) = answer {

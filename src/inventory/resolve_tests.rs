@@ -46,6 +46,7 @@ impl Case {
             local_allowed: false,
             local: Local::detect(),
             ssh: SshConfig::new(Some(self.ssh_file.clone())),
+            in_cluster: BTreeMap::new(),
             warnings: Mutex::default(),
         }
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use super::access::{ClusterSettings, KubeletSettings};
+use super::access_keys::{read_cluster, read_kubelet};
 use super::document::{Section, Source};
 use super::error::InventoryError;
 use super::groups;
@@ -39,6 +41,10 @@ pub struct Inventory {
     pub changes: Changes,
     /// `[logs]`.
     pub logs: Logs,
+    /// `[kubelet]`.
+    pub kubelet: KubeletSettings,
+    /// `[cluster]`.
+    pub cluster: ClusterSettings,
     /// `[limits]`.
     pub limits: Limits,
     /// `[redact]`.
@@ -125,6 +131,12 @@ impl Inventory {
         Self::parse(path, &text, max_nodes, &Local::detect())
     }
 
+    /// For tests elsewhere.
+    #[cfg(test)]
+    pub(crate) fn of_text(path: &Path, text: &str) -> Result<Self, InventoryError> {
+        Self::parse(path, text, None, &Local::detect())
+    }
+
     pub(crate) fn parse(path: &Path, text: &str, max: Option<usize>, local: &Local) -> Result<Self, InventoryError> {
         let file = path.display().to_string();
         let source = Source::new(&file, text);
@@ -148,16 +160,16 @@ impl Inventory {
             nodes: Vec::new(),
             changes: section(&root, "changes")?.map(|s| read_changes(&s)).transpose()?.unwrap_or_default(),
             logs: section(&root, "logs")?.map(|s| read_logs(&s)).transpose()?.unwrap_or_default(),
+            kubelet: section(&root, "kubelet")?.map(|s| read_kubelet(&s, base, local)).transpose()?.unwrap_or_default(),
+            cluster: section(&root, "cluster")?.map(|s| read_cluster(&s, base, local)).transpose()?.unwrap_or_default(),
             limits,
             redact: section(&root, "redact")?.map(|s| read_redact(&s)).transpose()?.unwrap_or_default(),
             steps: Vec::new(),
             names: Vec::new(),
             places: HashMap::new(),
         };
-        for name in ["kubelet", "cluster", "deliver"] {
-            if let Some(reserved) = section(&root, name)? {
-                reserved.finish()?;
-            }
+        if let Some(reserved) = section(&root, "deliver")? {
+            reserved.finish()?;
         }
         let mut wanted_groups = Vec::new();
         if let Some(nodes) = root.get("node") {
@@ -258,6 +270,12 @@ impl Inventory {
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.places.get(name).and_then(|place| self.nodes.get(*place))
+    }
+
+    /// Returns whether it names nodes at all; one that does not holds settings alone.
+    #[must_use]
+    pub fn has_nodes(&self) -> bool {
+        !self.nodes.is_empty()
     }
 
     /// Returns a group by its name, without '@'.

@@ -62,7 +62,7 @@ fn the_comments_of_the_example_are_valid_too() {
     assert_eq!(inventory.defaults.ssh_config, Some(true));
     assert_eq!(inventory.logs.docker, ["/data/log/docker.log"]);
     assert_eq!(inventory.changes.max_dump_goroutines, Some(20_000));
-    assert_eq!(inventory.steps.len(), 1);
+    assert_eq!(inventory.steps.len(), 2);
     assert_eq!(inventory.steps[0].table.get("id").and_then(|id| id.as_str()), Some("site/ntp"));
     let line = text.lines().position(|l| l == "# [[step]]").unwrap() + 1;
     assert_eq!(inventory.steps[0].line, line);
@@ -151,8 +151,38 @@ fn refuses_with_place_and_remedy() {
         ("[default]\n", "unknown key `default` at inventory.toml:1: did you mean `defaults`?"),
         ("[limits]\nparalel=3\n", "unknown key `limits.paralel` at inventory.toml:2: did you mean `parallel`?"),
         (
-            "[kubelet]\nport=1\n",
-            "unknown key `kubelet.port` at inventory.toml:2: this version takes no keys in [kubelet]",
+            "[deliver]\nport=1\n",
+            "unknown key `deliver.port` at inventory.toml:2: this version takes no keys in [deliver]",
+        ),
+        ("[kubelet]\nprt=1\n", "unknown key `kubelet.prt` at inventory.toml:2: did you mean `port`?"),
+        ("[kubelet]\nport=0\n", "`kubelet.port` at inventory.toml:2: expected a whole number from 1 to 65535"),
+        (
+            "[kubelet]\ntoken-file='a'\ntoken-env='B'\n",
+            "`kubelet.token-env` at inventory.toml:3: `token-file` is set as well",
+        ),
+        ("[kubelet]\nkubeconfig=true\ntoken-command='x'\n", "one of the two counts"),
+        ("[kubelet]\nca='a'\ninsecure=true\n", "`kubelet.insecure` at inventory.toml:3: `ca` is set as well"),
+        ("[kubelet]\nca='a'\npins='b'\n", "`kubelet.pins` at inventory.toml:3: `ca` is set as well"),
+        ("[kubelet]\ninsecure=false\n", "`kubelet.insecure` at inventory.toml:2: expected true"),
+        ("[kubelet]\ntoken-env='A=b'\n", "the name of an environment variable, not its value"),
+        ("[kubelet]\nclient-key='k'\n", "`kubelet` at inventory.toml:1: `client-key` needs `client-certificate`"),
+        (
+            "[kubelet]\ncpu-profile=61\n",
+            "`kubelet.cpu-profile` at inventory.toml:2: expected a whole number from 0 to 60",
+        ),
+        ("[kubelet]\nvia='ssh'\n", "expected \"auto\" or \"forward\" or \"curl\" or \"api-server\""),
+        ("[kubelet]\nserver-names=['{host}']\n", "`kubelet.server-names` at inventory.toml:2:"),
+        ("[cluster]\napi-servers=['http://a']\n", "`cluster.api-servers` at inventory.toml:2: expected https://HOST"),
+        ("[cluster]\napi-servers=['https://a/x']\n", "and nothing else, got"),
+        ("[cluster]\napi-servers=['https://u:p@a']\n", "without user and password"),
+        ("[cluster]\napi-servers=['https://a:0']\n", "and nothing else, got"),
+        (
+            "[cluster]\nkubeconfig='k'\ntoken-file='t'\n",
+            "`cluster.token-file` at inventory.toml:3: `kubeconfig` is set as well",
+        ),
+        (
+            "[changes]\nkubelet-verbosity=11\n",
+            "`changes.kubelet-verbosity` at inventory.toml:2: expected a whole number from 1 to 10",
         ),
         (
             "[changes]\nzzzzzzzz=1\n",
@@ -286,4 +316,32 @@ fn a_planted_inventory_is_not_used_unasked() {
     if std::os::unix::fs::chown(file.path(), Some(54321), None).is_ok() {
         assert!(check_ownership(file.path()).unwrap_err().to_string().contains("another user"));
     }
+}
+
+#[test]
+fn reads_how_kubelets_and_api_servers_are_asked() {
+    use super::super::access::{KubeletVia, TokenFrom, TrustFrom};
+    let inventory = parse(
+        "[kubelet]\ntoken-file='~/t'\nclient-certificate='c'\nclient-key='k'\nca='ca.pem'\naddress='{name}.x'\nport=10251\n\
+         server-names=['{name}.y']\nnode-name='{name}'\nvia='curl'\ncpu-profile=0\n[cluster]\ncollect=false\n\
+         api-servers=['https://10.0.0.1:6443','https://[::1]:6443','https://k']\ntoken-command='x y'\nca='/a'\n\
+         server-name='kubernetes'\npool-label='pool'\n[changes]\nkubelet-verbosity=4\n",
+    )
+    .unwrap();
+    let want = KubeletSettings {
+        token: Some(TokenFrom::File("/home/me/t".into())),
+        client: Some(("/etc/plegcollect/c".into(), "/etc/plegcollect/k".into())),
+        trust: Some(TrustFrom::Ca("/etc/plegcollect/ca.pem".into())),
+        address: Some("{name}.x".into()),
+        port: Some(10251),
+        server_names: vec!["{name}.y".into()],
+        node_name: Some("{name}".into()),
+        via: Some(KubeletVia::Curl),
+        cpu_profile: Some(0),
+    };
+    assert_eq!(inventory.kubelet, want);
+    assert_eq!(inventory.cluster.api_servers.len(), 3);
+    assert_eq!(inventory.cluster.token, Some(TokenFrom::Command("x y".into())));
+    assert_eq!((inventory.cluster.collect, inventory.changes.kubelet_verbosity), (Some(false), Some(4)));
+    assert!(inventory.cluster.names_one() && !parse("").unwrap().cluster.names_one());
 }

@@ -36,6 +36,8 @@ pub struct Changes {
     pub max_dump_goroutines: Option<u64>,
     /// `sample-gap`: time between the two samples of stacks.
     pub sample_gap: Option<Duration>,
+    /// `kubelet-verbosity`: what kubelets log at while changes are in force, 1 to 10.
+    pub kubelet_verbosity: Option<u8>,
 }
 
 impl Changes {
@@ -119,6 +121,11 @@ pub(super) fn read_changes(section: &Section<'_>) -> Result<Changes, InventoryEr
         allow_runtime_names: bool("allow-runtime-names")?,
         max_dump_goroutines: section.get("max-dump-goroutines").map(|e| e.integer(1..1_000_001)).transpose()?,
         sample_gap: duration("sample-gap", Changes::SAMPLE_GAP)?,
+        kubelet_verbosity: section
+            .get("kubelet-verbosity")
+            .map(|e| e.integer(1..11))
+            .transpose()?
+            .and_then(|level| u8::try_from(level).ok()),
     };
     section.finish()?;
     Ok(changes)

@@ -1,21 +1,26 @@
 //! The selector: from the words of a command line to the targets of a run. Called by `cli/`; prints nothing.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::access::TokenFrom;
 use super::error::InventoryError;
+use super::fold::fold;
 use super::local::Local;
 use super::names::{Chosen, Roster, choose};
 use super::pattern::{self, Pattern, Subject, check_user};
+use super::placed::{FromCluster, InCluster};
 use super::resolve::{Provenance, Resolver};
 use super::schema::{DEFAULT_MAX_NODES, Inventory};
 use super::settings::{JumpSpec, Route, Settings};
 use super::ssh_config::SshConfig;
 use super::target::{HostKeyMode, NodeName, Sudo, Target};
+use crate::environment;
 
 /// Nodes resolved at a time; `ssh -G` has its own bound.
 const AT_A_TIME: usize = 32;
@@ -35,6 +40,8 @@ pub struct SelectionRequest {
     pub local: bool,
     /// Flags that override what inventory and ssh_config say.
     pub overrides: Overrides,
+    /// Nodes chosen by the cluster; with patterns, those that both mean.
+    pub cluster: Option<FromCluster>,
     /// `--max-nodes`; else `limits.max-nodes` of the inventory, else 10,000.
     pub max_nodes: Option<usize>,
 }
@@ -70,10 +77,14 @@ pub struct Selected {
     pub targets: Vec<Target>,
     /// The inventory that was used, if any.
     pub inventory: Option<Inventory>,
+    /// What is good to know, for the operator.
+    pub notes: Vec<String>,
     /// Sentences for the operator.
     pub warnings: Vec<String>,
     /// Which layer decided what, for each target.
     pub provenance: BTreeMap<NodeName, Provenance>,
+    /// What the cluster says of each target, where it was asked.
+    pub in_cluster: BTreeMap<NodeName, InCluster>,
 }
 
 /// Returns whether `-` is among the patterns, so that standard input is to be read.
@@ -94,29 +105,46 @@ pub async fn select(request: &SelectionRequest) -> Result<Selected, InventoryErr
 }
 
 async fn select_on(request: &SelectionRequest, local: Local) -> Result<Selected, InventoryError> {
-    let patterns = patterns(request)?;
+    let patterns =
+        if request.cluster.is_some() && request.patterns.is_empty() { Vec::new() } else { patterns(request)? };
     let flags = flags(&request.overrides)?;
     let inventory = match Inventory::find(request.inventory.as_deref())? {
         Some(path) => Some(Inventory::load(&path, request.max_nodes)?),
         None => None,
     };
+    // Before the first process is started.
+    for settings in inventory.iter().flat_map(|i| [&i.kubelet.token, &i.cluster.token]) {
+        if let Some(TokenFrom::Env(name)) = settings {
+            environment::hide(name);
+        }
+    }
     let max =
         request.max_nodes.or_else(|| inventory.as_ref().and_then(|i| i.limits.max_nodes)).unwrap_or(DEFAULT_MAX_NODES);
     let mut warnings = Vec::new();
-    let roster = inventory.as_ref().map(|inventory| WithHere { inventory, local: request.local.then_some(&local) });
-    let chosen = choose(&patterns, roster.as_ref().map(|r| r as &dyn Roster), max, &mut warnings)?;
+    let here = request.local.then_some(&local);
+    let roster = Known::new(inventory.as_ref(), request.cluster.as_ref(), here);
+    let roster = roster.as_ref().map(|roster| roster as &dyn Roster);
+    let chosen = match &request.cluster {
+        None => choose(&patterns, roster, max, &mut warnings)?,
+        Some(cluster) => {
+            let named = if patterns.is_empty() { None } else { Some(choose(&patterns, roster, max, &mut warnings)?) };
+            of_cluster(cluster, named, max, &mut warnings)?
+        }
+    };
     if request.local && !chosen.iter().any(|c| local.is_here(c.name.as_str())) {
         warnings.push(format!(
             "--local has no effect: none of the nodes is this machine (localhost or {})",
             local.hostname
         ));
     }
+    let placed = request.cluster.as_ref().map(|cluster| cluster.all.as_slice()).unwrap_or_default();
     let resolver = Resolver {
         inventory: inventory.as_ref(),
         flags,
         local_allowed: request.local,
         local,
         ssh: SshConfig::new(request.ssh_config.clone()),
+        in_cluster: placed.iter().filter_map(|p| Some((p.name.clone(), p.address.clone()?))).collect(),
         warnings: Mutex::default(),
     };
     let one_by_one = chosen.into_iter().map(|one: Chosen| {
@@ -133,7 +161,60 @@ async fn select_on(request: &SelectionRequest, local: Local) -> Result<Selected,
         provenance.insert(target.name.clone(), origin);
         targets.push(target);
     }
-    Ok(Selected { targets, inventory, warnings, provenance })
+    let mut in_cluster: BTreeMap<_, _> = placed.iter().map(|p| (p.name.clone(), p.seen.clone())).collect();
+    in_cluster.retain(|name, _| provenance.contains_key(name));
+    Ok(Selected { targets, inventory, notes: Vec::new(), warnings, provenance, in_cluster })
+}
+
+/// Returns what the cluster chose, or what both it and the patterns mean, in the order of the patterns.
+fn of_cluster(
+    cluster: &FromCluster,
+    named: Option<Vec<Chosen>>,
+    max: usize,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Chosen>, InventoryError> {
+    let meant: Vec<Chosen> = match named {
+        Some(named) => {
+            let known: HashSet<&NodeName> = cluster.all.iter().map(|placed| &placed.name).collect();
+            let (known, strange): (Vec<Chosen>, Vec<Chosen>) =
+                named.into_iter().partition(|one| known.contains(&one.name));
+            let strange: Vec<NodeName> = strange.into_iter().map(|one| one.name).collect();
+            let meant: Vec<Chosen> = known.into_iter().filter(|one| cluster.chosen.contains(&one.name)).collect();
+            // A node that is gone from the cluster is not one that is well.
+            match (strange.is_empty(), meant.is_empty()) {
+                (true, true) => {
+                    return Err(InventoryError::NoneOfBoth(format!(
+                        "{} means none of the nodes of --nodes",
+                        cluster.by
+                    )));
+                }
+                (false, true) => {
+                    return Err(InventoryError::Selection(format!(
+                        "{} means none of the nodes of --nodes, and the cluster does not know {}: name those without it",
+                        cluster.by,
+                        fold(&strange)
+                    )));
+                }
+                (false, false) => {
+                    warnings.push(format!("left out, because the cluster does not know them: {}", fold(&strange)))
+                }
+                (true, false) => {}
+            }
+            meant
+        }
+        None => {
+            let meant = cluster.all.iter().filter(|placed| cluster.chosen.contains(&placed.name));
+            meant.map(|placed| Chosen { name: placed.name.clone(), user: None, port: None, address: None }).collect()
+        }
+    };
+    if meant.len() > max {
+        return Err(InventoryError::Selection(format!(
+            "{} means {} nodes, and {max} are allowed: choose fewer, or raise --max-nodes",
+            cluster.by,
+            meant.len()
+        )));
+    }
+    Ok(meant)
 }
 
 fn patterns(request: &SelectionRequest) -> Result<Vec<Pattern>, InventoryError> {
@@ -207,27 +288,58 @@ fn flags(overrides: &Overrides) -> Result<Settings, InventoryError> {
     })
 }
 
-/// The inventory, which with `--local` also holds this machine.
-struct WithHere<'a> {
-    inventory: &'a Inventory,
+/// The names that are known: those of the inventory, of the cluster where it was asked, and with `--local` this machine.
+struct Known<'a> {
+    inventory: Option<&'a Inventory>,
     local: Option<&'a Local>,
+    /// The inventory's, then those that the cluster alone knows.
+    names: Cow<'a, [NodeName]>,
+    outside: HashSet<&'a NodeName>,
 }
 
-impl Roster for WithHere<'_> {
+impl<'a> Known<'a> {
+    fn new(
+        inventory: Option<&'a Inventory>,
+        cluster: Option<&'a FromCluster>,
+        local: Option<&'a Local>,
+    ) -> Option<Self> {
+        let known = inventory.map(Roster::names).unwrap_or_default();
+        let Some(cluster) = cluster else {
+            let inventory = Some(inventory?);
+            return Some(Self { inventory, local, names: Cow::Borrowed(known), outside: HashSet::new() });
+        };
+        let foreign = |name: &&NodeName| !inventory.is_some_and(|inventory| inventory.holds(name));
+        let outside: Vec<&NodeName> = cluster.all.iter().map(|placed| &placed.name).filter(foreign).collect();
+        let names = known.iter().chain(outside.iter().copied()).cloned().collect();
+        Some(Self { inventory, local, names, outside: outside.into_iter().collect() })
+    }
+}
+
+impl Roster for Known<'_> {
     fn title(&self) -> String {
-        self.inventory.title()
+        let inventory = self.inventory.map(Roster::title);
+        match (inventory, self.outside.is_empty()) {
+            (Some(inventory), true) => inventory,
+            (Some(inventory), false) => format!("{inventory}, with the nodes of the cluster,"),
+            (None, _) => "the cluster".to_owned(),
+        }
     }
 
     fn names(&self) -> &[NodeName] {
-        self.inventory.names()
+        &self.names
     }
 
     fn holds(&self, name: &NodeName) -> bool {
-        self.inventory.holds(name) || self.local.is_some_and(|local| local.is_here(name.as_str()))
+        self.inventory.is_some_and(|inventory| inventory.holds(name))
+            || self.outside.contains(name)
+            || self.local.is_some_and(|local| local.is_here(name.as_str()))
     }
 
     fn group(&self, name: &str) -> Result<Vec<NodeName>, InventoryError> {
-        Roster::group(self.inventory, name)
+        match self.inventory {
+            Some(inventory) => Roster::group(inventory, name),
+            None => Err(InventoryError::Selection(format!("there is no group {name}: groups stand in an inventory"))),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::super::placed::{FoundBy, Placed};
 use super::super::settings::Origin;
 use super::super::target::Reach;
 use super::*;
@@ -122,4 +123,83 @@ fn selecting_is_send() {
     fn check<T: Send>(_: &T) {}
     let asked = SelectionRequest::default();
     check(&select(&asked));
+}
+
+fn placed(name: &str, address: Option<&str>, found_by: FoundBy) -> Placed {
+    let seen = InCluster { node: name.to_owned(), ready: "False".to_owned(), reason: String::new(), found_by };
+    Placed { name: name.parse().unwrap(), address: address.map(str::to_owned), seen }
+}
+
+fn from_cluster(chosen: &[&str]) -> FromCluster {
+    FromCluster {
+        all: vec![
+            placed("w1", None, FoundBy::Name),
+            placed("w2", None, FoundBy::Name),
+            placed("new", Some("10.0.0.9"), FoundBy::Nothing),
+        ],
+        chosen: chosen.iter().map(|name| name.parse().unwrap()).collect(),
+        by: "--not-ready".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_node_the_cluster_alone_knows_is_reached_at_its_internal_ip_with_the_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = "[defaults]\nuser='ops'\n[[node]]\nname='w[1-3]'\n";
+    let mut asked = request(dir.path(), &[], inventory);
+    asked.cluster = Some(from_cluster(&["w2", "new"]));
+    let selected = select(&asked).await.unwrap();
+    assert_eq!(names(&selected), "w2 new");
+    let new = &selected.targets[1];
+    let Reach::Ssh { hop, .. } = &new.reach else { panic!() };
+    assert_eq!((hop.user.as_str(), hop.endpoint.to_string()), ("ops", "10.0.0.9:22".to_owned()));
+    assert_eq!(selected.provenance[&new.name].address, Origin::Cluster);
+    assert_eq!(selected.in_cluster.len(), 2);
+    // What ssh_config says of a name goes before the InternalIP.
+    std::fs::File::create(dir.path().join("ssh_config"))
+        .unwrap()
+        .write_all(b"Host new\n  HostName 192.0.2.1\n")
+        .unwrap();
+    let selected = select(&asked).await.unwrap();
+    let Reach::Ssh { hop, .. } = &selected.targets[1].reach else { panic!() };
+    assert_eq!(hop.endpoint.host, "192.0.2.1");
+}
+
+#[tokio::test]
+async fn patterns_and_the_cluster_mean_what_both_mean() {
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = "[defaults]\nssh-config=false\nuser='ops'\n[[node]]\nname='w[1-3]'\n";
+    for (patterns, chosen, want) in [
+        (&["w*"][..], &["w2", "new"][..], "w2"),
+        (&["new,w[1-2]"], &["w1", "new"], "new w1"),
+        (&["!w1"], &["w1", "w2", "new"], "w2 new"),
+        (&["w2"], &["w1"], "--not-ready means none of the nodes of --nodes"),
+        (
+            &["w[2-3]"],
+            &["w1"],
+            "means none of the nodes of --nodes, and the cluster does not know w3: name those without it",
+        ),
+        (&["w*"], &["w1"], "w1"),
+        (&["other"], &["w1"], "with the nodes of the cluster, holds no node other"),
+    ] {
+        let mut asked = request(dir.path(), patterns, inventory);
+        asked.cluster = Some(from_cluster(chosen));
+        match select(&asked).await {
+            Ok(selected) => {
+                assert_eq!(names(&selected), want, "{patterns:?}");
+                let strange =
+                    selected.warnings.iter().any(|w| w == "left out, because the cluster does not know them: w3");
+                assert_eq!(strange, [&["w*"][..], &["!w1"]].contains(&patterns), "{:?}", selected.warnings);
+            }
+            Err(error) => assert!(error.is_usage() && error.to_string().contains(want), "{patterns:?}: {error}"),
+        }
+    }
+    let mut asked = request(dir.path(), &[], inventory);
+    asked.cluster = Some(from_cluster(&["w1", "w2"]));
+    asked.max_nodes = Some(1);
+    assert!(select(&asked).await.is_err());
+    let mut asked = request(dir.path(), &[], "[limits]\nmax-nodes=1\n[defaults]\nssh-config=false\nuser='ops'\n");
+    asked.cluster = Some(from_cluster(&["w1", "w2"]));
+    let error = select(&asked).await.unwrap_err().to_string();
+    assert_eq!(error, "--not-ready means 2 nodes, and 1 are allowed: choose fewer, or raise --max-nodes");
 }

@@ -27,6 +27,8 @@ pub enum Origin {
     Defaults,
     /// `ssh -G`.
     SshConfig,
+    /// The InternalIP that the API server gives.
+    Cluster,
     /// Built in.
     Default,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Origin {
             Self::Group(name) => write!(f, "inventory group {name}"),
             Self::Defaults => f.write_str("inventory defaults"),
             Self::SshConfig => f.write_str("ssh_config"),
+            Self::Cluster => f.write_str("cluster"),
             Self::Default => f.write_str("default"),
         }
     }

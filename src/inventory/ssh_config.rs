@@ -17,6 +17,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::error::InventoryError;
 use super::ssh_answer::{Answer, parse};
+use crate::environment::without_secrets;
 
 /// `ssh` processes at a time; each costs a few milliseconds of CPU.
 const AT_A_TIME: usize = 16;
@@ -133,7 +134,7 @@ impl SshConfig {
             command.args(["-o", "ProxyJump=none"]);
         }
         command.arg("--").arg(&query.name);
-        let mut child = match command.spawn() {
+        let mut child = match without_secrets(&mut command).spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if !self.missing.swap(true, Ordering::Relaxed) {

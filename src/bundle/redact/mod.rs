@@ -5,6 +5,11 @@
 //! Matching is linear in the input; lines without a suspicious word are copied as they are.
 //! Used by the bundle task for evidence, and through [`Redactor::text`] for commands and logs.
 
+mod config;
+mod counts;
+mod learnt;
+#[cfg(test)]
+mod learnt_tests;
 mod rules;
 mod stream;
 #[cfg(test)]
@@ -14,68 +19,14 @@ use std::collections::BTreeMap;
 
 use hmac::{Hmac, KeyInit, Mac};
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
-use serde::Deserialize;
 use sha2::Sha256;
 
-use rules::{Check, LITERAL, PREFILTER, PRIVATE_KEY, RULES, VALUE};
+pub use config::{RedactConfig, RedactError, RedactRule};
+use config::{literals, own_rule};
+pub(crate) use counts::Counts;
+use learnt::Learnt;
+use rules::{Check, LITERAL, PREFILTER, PRIVATE_KEY, RULES, TOKEN, VALUE};
 pub(crate) use stream::RedactStream;
-
-/// What the inventory adds to, or takes from, the built-in rules (`[redact]`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct RedactConfig {
-    /// Texts to be replaced wherever they stand; 4 to 4096 bytes on one line each.
-    pub literals: Vec<String>,
-    /// Patterns of the operator's own.
-    pub rules: Vec<RedactRule>,
-    /// Names of built-in rules not to apply.
-    pub disable: Vec<String>,
-}
-
-/// A pattern of the operator's own; applied to single lines.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RedactRule {
-    /// Name in placeholders and counts: lower-case letters, digits and `-`, 40 at most.
-    pub name: String,
-    /// Regular expression. A group named `secret` is replaced, else the whole match.
-    pub pattern: String,
-    /// Replacement for the whole match, `$1` and `$name` allowed; default: a placeholder.
-    #[serde(default)]
-    pub replace: Option<String>,
-}
-
-/// Why a configuration of redaction cannot be used.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum RedactError {
-    /// A pattern does not compile, or cannot work on single lines.
-    #[error("redaction rule {name:?}: {reason}")]
-    Rule {
-        /// Its name.
-        name: String,
-        /// One sentence.
-        reason: String,
-    },
-    /// A literal that cannot be looked for. Its text is not repeated here.
-    #[error("redaction literal number {number}: {reason}")]
-    Literal {
-        /// Which, from 1.
-        number: usize,
-        /// One sentence.
-        reason: &'static str,
-    },
-    /// No such built-in rule.
-    #[error("there is no redaction rule {name:?} to disable; there are: {known}")]
-    Unknown {
-        /// As written.
-        name: String,
-        /// All names.
-        known: String,
-    },
-    /// The operating system gives no random bytes.
-    #[error("get random bytes for the redaction key: {0}")]
-    Random(String),
-}
 
 struct Compiled {
     name: usize,
@@ -98,6 +49,9 @@ pub struct Redactor {
     private_key: Option<usize>,
     value: Option<usize>,
     shapes: Shapes,
+    /// Index of the name for tokens of ours.
+    token: usize,
+    learnt: Learnt,
 }
 
 /// Two-line forms: a key on one line, its value on the next.
@@ -164,7 +118,16 @@ impl Redactor {
         let find = |name: &str| names.iter().position(|n| n == name);
         let (private_key, value) = (find(PRIVATE_KEY), find(VALUE));
         let shapes = Shapes::new().map_err(internal)?;
-        Ok(Self { key, names, prefilter, set, rules, own, private_key, value, shapes })
+        let token = index_of(&mut names, TOKEN);
+        let learnt = Learnt::default();
+        Ok(Self { key, names, prefilter, set, rules, own, private_key, value, shapes, token, learnt })
+    }
+
+    /// Takes this text out of everything from now on: a token of ours, should a node send it back. Also in base64, and its
+    /// beginning where the rest was cut off. In binary evidence it is overwritten by as many `x`. Texts of less than 4
+    /// bytes are not looked for.
+    pub fn learn(&self, secret: &str) {
+        self.learnt.add(secret, &self.placeholder(self.token, secret.as_bytes()));
     }
 
     /// Returns `text` without secrets, for commands, details and logs.
@@ -191,6 +154,11 @@ impl Redactor {
             out = serde_json::to_vec_pretty(&value).unwrap_or_default();
         }
         (out, stream.counts().clone())
+    }
+
+    /// Adds replacements to totals by the name of the rule.
+    pub(crate) fn tally(&self, counts: &Counts, totals: &mut BTreeMap<String, u64>) {
+        counts.merge_into(&self.names, totals);
     }
 
     fn strings(&self, value: &mut serde_json::Value) {
@@ -320,53 +288,6 @@ fn regex(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).unicode(false).size_limit(32 << 20).dfa_size_limit(8 << 20).build()
 }
 
-fn literals(literals: &[String]) -> Result<Option<Regex>, RedactError> {
-    for (i, text) in literals.iter().enumerate() {
-        let fail = |reason| Err(RedactError::Literal { number: i + 1, reason });
-        if text.len() < 4 {
-            return fail("it is shorter than 4 bytes and would match by chance");
-        }
-        if text.len() > 4096 {
-            return fail("it is longer than 4096 bytes");
-        }
-        if text.contains(['\n', '\r']) {
-            return fail("it spans several lines; give each line as a literal of its own");
-        }
-    }
-    if literals.is_empty() {
-        return Ok(None);
-    }
-    let mut sorted: Vec<&String> = literals.iter().collect();
-    // The longest first: of two with the same beginning the whole one is to go.
-    sorted.sort_by_key(|t| std::cmp::Reverse(t.len()));
-    let pattern = sorted.iter().map(|t| regex::escape(t)).collect::<Vec<_>>().join("|");
-    RegexBuilder::new(&pattern)
-        .size_limit(64 << 20)
-        .build()
-        .map(Some)
-        .map_err(|_| RedactError::Literal { number: literals.len(), reason: "there are too many to look for" })
-}
-
-fn own_rule(rule: &RedactRule, known: &std::collections::BTreeSet<&str>) -> Result<Regex, RedactError> {
-    let fail = |reason: String| RedactError::Rule { name: rule.name.chars().take(60).collect(), reason };
-    let name_ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if rule.name.is_empty() || rule.name.len() > 40 || !rule.name.bytes().all(name_ok) {
-        return Err(fail("a name is 1 to 40 lower-case letters, digits and '-'".to_owned()));
-    }
-    if known.contains(rule.name.as_str()) || rule.name == LITERAL {
-        return Err(fail("this is the name of a built-in rule; choose another".to_owned()));
-    }
-    if rule.pattern.contains(r"\A") || rule.pattern.contains(r"\z") {
-        return Err(fail(r"rules work on lines: write ^ and $ instead of \A and \z".to_owned()));
-    }
-    let built = RegexBuilder::new(&rule.pattern).multi_line(true).size_limit(16 << 20).build();
-    let regex = built.map_err(|e| fail(e.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))?;
-    if regex.is_match(b"") {
-        return Err(fail("the pattern matches the empty text, so it would match everywhere".to_owned()));
-    }
-    Ok(regex)
-}
-
 impl Shapes {
     fn new() -> Result<Self, regex::Error> {
         Ok(Self {
@@ -377,34 +298,5 @@ impl Shapes {
             flag_line: regex(r#"^\s*(?:-\s+)?"?--?(?P<k>[A-Za-z0-9_.-]+)"?\s*,?\s*$"#)?,
             string_line: regex(r#"^\s*(?:-\s+)?"?(?P<s>(?:[^"\\\s\]})-]|\\.)(?:[^"\\]|\\.)*)"#)?,
         })
-    }
-}
-
-/// Replacements by rule.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Counts(Vec<u64>);
-
-impl Counts {
-    fn add(&mut self, rule: usize) {
-        if self.0.len() <= rule {
-            self.0.resize(rule + 1, 0);
-        }
-        if let Some(n) = self.0.get_mut(rule) {
-            *n += 1;
-        }
-    }
-
-    /// Returns all replacements.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    /// Adds them to totals by name.
-    pub(crate) fn merge_into(&self, redactor: &Redactor, totals: &mut BTreeMap<String, u64>) {
-        for (n, name) in self.0.iter().zip(&redactor.names) {
-            if *n > 0 {
-                *totals.entry(name.clone()).or_default() += n;
-            }
-        }
     }
 }

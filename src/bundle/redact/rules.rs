@@ -53,6 +53,8 @@ pub(super) const PRIVATE_KEY: &str = "private-key";
 pub(super) const VALUE: &str = "value";
 /// The name of the rule for literals of the inventory.
 pub(super) const LITERAL: &str = "literal";
+/// The name of the rule for tokens of ours.
+pub(super) const TOKEN: &str = "token";
 
 const fn row(name: &'static str, pattern: &'static str, check: Check) -> Rule {
     Rule { name, pattern, check }

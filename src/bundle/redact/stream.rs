@@ -1,9 +1,10 @@
-//! Redaction of a stream: whole lines where lines are of a sane length, pieces with overlap where
+//! Redaction of a stream: tokens of ours first, then whole lines where lines are of a sane length, pieces with overlap where
 //! they are not, and what spans lines (PEM keys, a name on one line and its value on the next).
 //! The result does not depend on how the stream was cut into chunks.
 
 use hmac::Mac;
 
+use super::learnt::Sieve;
 use super::{Counts, Redactor, rules, secret_of, tagged};
 
 /// A longer line is worked on in pieces of this size.
@@ -34,6 +35,7 @@ enum State {
 /// The state of one stream.
 pub(crate) struct RedactStream {
     binary: bool,
+    sieve: Sieve,
     pending: Vec<u8>,
     /// Length of `pending` at which a piece is taken from it.
     limit: usize,
@@ -44,10 +46,11 @@ pub(crate) struct RedactStream {
 }
 
 impl RedactStream {
-    /// Returns a fresh stream; a binary one is passed through unchanged.
+    /// Returns a fresh stream; a binary one is passed through unchanged but for tokens of ours.
     pub(crate) fn new(binary: bool) -> Self {
         Self {
             binary,
+            sieve: Sieve::new(binary),
             pending: Vec::new(),
             limit: PIECE,
             state: State::Plain,
@@ -69,6 +72,17 @@ impl RedactStream {
 
     /// Takes `input` and appends what is decided to `out`.
     pub(crate) fn push(&mut self, redactor: &Redactor, input: &[u8], out: &mut Vec<u8>) {
+        let Some(forms) = redactor.learnt.forms() else { return self.sieved(redactor, input, out) };
+        for slice in input.chunks(SLICE) {
+            let mut clean = Vec::with_capacity(slice.len());
+            let found = self.sieve.pass(&forms, slice, false, &mut clean);
+            self.counts.add_many(redactor.token, found);
+            self.sieved(redactor, &clean, out);
+        }
+    }
+
+    /// Takes what holds no token of ours.
+    fn sieved(&mut self, redactor: &Redactor, input: &[u8], out: &mut Vec<u8>) {
         if self.binary {
             out.extend_from_slice(input);
             return;
@@ -112,6 +126,12 @@ impl RedactStream {
 
     /// Appends what is held back; the stream is over.
     pub(crate) fn finish(&mut self, redactor: &Redactor, out: &mut Vec<u8>) {
+        if let Some(forms) = redactor.learnt.forms() {
+            let mut clean = Vec::new();
+            let found = self.sieve.pass(&forms, &[], true, &mut clean);
+            self.counts.add_many(redactor.token, found);
+            self.sieved(redactor, &clean, out);
+        }
         let rest = std::mem::take(&mut self.pending);
         if !rest.is_empty() {
             self.block(redactor, &rest, out);

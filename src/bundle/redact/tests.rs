@@ -209,12 +209,12 @@ fn json_stays_json() {
     let value = serde_json::json!({
         "Config": {"Env": ["DB_PASSWORD=a \"quoted\" b", "PATH=/bin"], "Cmd": ["app", "--token", "x\\y", "--secret=z"]},
         "password": "x\ny", "auths": {"r": {"auth": "dXNlcjpwYXNz"}}, "max_tokens": 5, "url": "http://u:p@h/",
-        "annotation": "{\"name\":\"A_SECRET\",\"value\":\"v\",\"h\":\"Authorization: Bearer abc\\n\"}",
+        "annotation": "{\"name\":\"A_SECRET\",\"value\":\"v\",\"h\":\"Authorization: Bearer uvw\\n\"}",
     });
     for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
         let got = redactor.text(&text);
         serde_json::from_str::<serde_json::Value>(&got).unwrap_or_else(|e| panic!("{e}: {got}"));
-        for gone in ["quoted", "\"x\\\\y", "x\\ny", "dXNlcjpwYXNz", ":p@", "=z", "abc"] {
+        for gone in ["quoted", "\"x\\\\y", "x\\ny", "dXNlcjpwYXNz", ":p@", "=z", "uvw"] {
             assert!(!got.contains(gone), "{gone} in {got}");
         }
     }
