@@ -250,6 +250,17 @@ impl StepCounts {
         *slot += 1;
     }
 
+    /// Adds the counts of other steps.
+    pub const fn merge(&mut self, other: &Self) {
+        self.complete += other.complete;
+        self.absent += other.absent;
+        self.skipped += other.skipped;
+        self.truncated += other.truncated;
+        self.timed_out += other.timed_out;
+        self.failed += other.failed;
+        self.lost += other.lost;
+    }
+
     /// Returns whether nothing is missing.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
@@ -291,6 +302,37 @@ pub struct NodeSummary {
     /// Whether the daemons are the same processes as before.
     #[serde(default)]
     pub restarts: Restarts,
+}
+
+/// The evidence of the cluster in the summary and in `run.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterSummary {
+    /// Every step clean, and the bundle sealed.
+    pub complete: bool,
+    /// One line: `9 of 10 steps; API server https://…: not reached: …`.
+    pub text: String,
+    /// Steps by outcome.
+    #[serde(default)]
+    pub steps: StepCounts,
+    /// Size of the bundle file.
+    #[serde(default)]
+    pub bundle_bytes: u64,
+    /// Bytes of evidence inside it.
+    #[serde(default)]
+    pub evidence_bytes: u64,
+    /// Whole time, milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
+    /// The bundle, if one was written.
+    #[serde(default)]
+    pub bundle: Option<PathBuf>,
+    /// Hex sha256 of the bundle file; `None` if it is not sealed.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Steps that are not clean, `id: outcome: detail`.
+    #[serde(default)]
+    pub missing: Vec<String>,
 }
 
 /// A change in the summary and in `run.json`.

@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod event;
 pub mod session;
 pub mod credential;
+pub mod kubelet;
 pub mod change;
 pub mod bundle;
 pub mod collect;

@@ -18,10 +18,15 @@ mod sinks;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use plegcollect::evidence::Outcome;
 use plegcollect::inventory::target::Proxy;
-use plegcollect::session::{FailureKind, Stdin};
+use plegcollect::kubelet::{GetEnd, Kubelet, KubeletAccess, Receiver};
+use plegcollect::plan::facts::{Daemon, NodeFacts};
+use plegcollect::plan::{Bounds, Encoding, KubeletGet, KubeletPort};
+use plegcollect::session::{FailureKind, Session, Sink, Stdin};
 use real_sshd::{Sshd, available, eventually, target};
 use rustix::process::Signal;
 use sinks::{Collect, Gated, LONG, connect, forty, run, says};
@@ -124,6 +129,50 @@ async fn a_frozen_server_that_answers_no_open_is_stalled() {
     assert!(errors.iter().all(|e| e.as_ref().is_err_and(|e| e.kind == FailureKind::ExecStalled)));
     sshd.signal_servers(Signal::CONT);
     assert_eq!(says(&session, "echo back").await, "back\n", "the slots of the late opens came back");
+}
+
+/// Asks the kubelet's health port within two seconds.
+async fn healthz(sshd: &Sshd, session: &Session, port: u16) -> GetEnd {
+    struct Nothing;
+    impl Receiver for Nothing {
+        fn begin(&mut self, _: Encoding) -> BoxFuture<'_, Option<&mut dyn Sink>> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+    let cmdline = vec!["kubelet".to_owned(), format!("--healthz-port={port}")];
+    let facts = NodeFacts { kubelet: Some(Daemon { cmdline, ..Daemon::default() }), ..NodeFacts::default() };
+    let kubelet = Kubelet::new(&KubeletAccess::none(), &sshd.target(), &facts);
+    let bounds = Bounds { timeout: Duration::from_secs(2), grace: Duration::ZERO, max_bytes: 100 };
+    let get = KubeletGet { port: KubeletPort::Healthz, path: "/healthz".to_owned(), bounds, gzip: false };
+    kubelet.get(session, &get, &mut Nothing, &CancellationToken::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubelet_is_blamed_for_silence_only_while_its_node_answers() {
+    if !available() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let session = connect(&sshd.target()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let end = healthz(&sshd, &session, port).await;
+    assert_eq!(end.outcome, Outcome::TimedOut, "{end:?}");
+    drop(listener.accept().await.unwrap());
+
+    let freezer = async {
+        let asked = listener.accept().await.unwrap();
+        sshd.signal_servers(Signal::STOP);
+        asked
+    };
+    let (end, _asked) = tokio::join!(healthz(&sshd, &session, port), freezer);
+    assert_eq!(end.outcome, Outcome::Lost, "{end:?}");
+    assert!(end.detail.as_deref().unwrap().contains("nothing is known of the kubelet"), "{end:?}");
+    assert!(!session.is_closed());
+    sshd.signal_servers(Signal::CONT);
+    assert!(session.answers(LONG).await, "and a connection that came back is told");
+    sshd.signal_servers(Signal::KILL);
+    assert!(!session.answers(LONG).await, "and one that ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
