@@ -20,6 +20,7 @@ pub mod event;
 pub mod session;
 pub mod credential;
 pub mod kubelet;
+pub mod cluster;
 pub mod change;
 pub mod bundle;
 pub mod collect;
