@@ -43,7 +43,9 @@ async fn here(
         bundle,
         max_run_bytes: None,
         sudo_password: None,
+        kubelet: plegcollect::kubelet::KubeletAccess::none(),
         open: plegcollect::collect::OpenChanges::default(),
+        cluster: None,
         run: RunIdentity {
             run_id: run_dir.run_id.clone(),
             command_line: Vec::new(),

@@ -1,25 +1,33 @@
-//! The README's table of steps is the catalog's. `PLEGCOLLECT_UPDATE_README=1 cargo test --test readme`
+//! The README's tables of steps are the catalog's and those of the cluster's steps. `PLEGCOLLECT_UPDATE_README=1 cargo test --test readme`
 //! writes it anew.
 
-#![expect(clippy::disallowed_methods, reason = "tests, and functions only they call")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests, and functions only they call"
+)]
 
 use std::path::Path;
 
-use plegcollect::plan::catalog::markdown_table;
-
-const BEGIN: &str = "<!-- the table is made from src/plan/catalog; tests/readme.rs checks it -->\n";
 const END: &str = "<!-- end of the table -->\n";
 
-#[test]
-fn the_table_of_steps_is_the_catalog_s() {
+fn check(source: &str, wanted: &str) {
+    let begin = format!("<!-- the table is made from {source}; tests/readme.rs checks it -->\n");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("README.md has the mark where the table begins");
+    let (before, rest) = readme.split_once(&begin).expect("README.md has the mark where the table begins");
     let (table, after) = rest.split_once(END).expect("README.md has the mark where the table ends");
-    let wanted = markdown_table();
     if std::env::var_os("PLEGCOLLECT_UPDATE_README").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+        std::fs::write(&path, format!("{before}{begin}{wanted}{END}{after}")).unwrap();
         return;
     }
-    assert!(table == wanted, "README.md is behind the catalog: PLEGCOLLECT_UPDATE_README=1 cargo test --test readme");
+    assert!(table == wanted, "README.md is behind {source}: PLEGCOLLECT_UPDATE_README=1 cargo test --test readme");
+}
+
+// One test: both write the same file.
+#[test]
+fn the_tables_of_steps_are_those_of_the_code() {
+    check("src/plan/catalog", &plegcollect::plan::catalog::markdown_table());
+    check("src/plan/cluster.rs", &plegcollect::plan::cluster::markdown_table());
 }

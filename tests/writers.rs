@@ -1,4 +1,4 @@
-//! Only `src/change/` writes to nodes. Held here: commands reach a node from four places only, and the
+//! Only `src/change/` writes to nodes. Held here: commands reach a node from few places only, and the
 //! scripts and commands of all others hold nothing that writes, signals a process that is not their own
 //! child, or steers a daemon.
 
@@ -9,8 +9,15 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// Where commands are run from: steps, the probe, changes.
-const RUNNERS: [&str; 3] = ["src/collect/step.rs", "src/collect/probe.rs", "src/change/shell.rs"];
+/// Where commands are run from: steps, the probe, changes, curl, which reads from the kubelet, and the look at who listens at
+/// its port.
+const RUNNERS: [&str; 5] = [
+    "src/collect/step.rs",
+    "src/collect/probe.rs",
+    "src/change/shell.rs",
+    "src/kubelet/way/curl.rs",
+    "src/kubelet/listener.rs",
+];
 
 /// Programs that write, and those that steer daemons.
 const WRITERS: &str = r"(^|[;&|({`]|\b(do|then|else|exec|command)\s|\$\()\s*(sudo\s+)?(rm|mv|ln|mkdir|rmdir|touch|tee|chmod|chown|chgrp|cp|dd|mount|umount|truncate|install|mkfifo|mktemp|setsid|nohup|systemd-run|swapoff|reboot|pkill|killall|logger|unlink|shred|sync)\s";
@@ -81,6 +88,26 @@ fn commands_reach_nodes_from_few_places() {
     assert!(wrong.is_empty(), "these run commands on nodes as well: {wrong:?}");
 }
 
+/// A PUT to a kubelet is a change like any other. Other methods that set something are used nowhere.
+#[test]
+fn kubelets_are_set_by_changes_alone() {
+    let set = Regex::new(r#"(kubelet|proxy)\s*\.put\(|\bMethod::(Put|PUT)\b|"PUT""#).unwrap();
+    let other = Regex::new(r#"\bMethod::(POST|PATCH|DELETE)\b|"(POST|PATCH|DELETE)""#).unwrap();
+    let may = ["src/change/kubelet_verbosity/", "src/kubelet/", "src/session/http/", "src/cluster/api/proxy.rs"];
+    let mut setters = Vec::new();
+    for file in files("src", "rs") {
+        let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!other.is_match(&text), "{name} sends a method that sets something");
+        if set.is_match(&text) {
+            setters.push(name);
+        }
+    }
+    assert!(!setters.is_empty(), "none was found");
+    setters.retain(|name| !may.iter().any(|prefix| name.starts_with(prefix)));
+    assert!(setters.is_empty(), "these set a kubelet's verbosity as well: {setters:?}");
+}
+
 #[test]
 fn steps_only_read() {
     // The only children of their own that these end: a bounded call, and the question to systemd.
@@ -90,6 +117,9 @@ fn steps_only_read() {
     let scripts = files("src/plan/scripts", "sh");
     let catalogs = files("src/plan/catalog", "toml");
     assert!(scripts.len() > 10 && catalogs.len() > 5, "the steps were not found");
+    let asking = files("src/kubelet/way", "sh");
+    assert!(asking.len() >= 2, "the scripts around curl were not found");
+    let scripts = scripts.into_iter().chain(asking);
     for file in scripts {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {

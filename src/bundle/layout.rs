@@ -34,6 +34,8 @@ pub const CLOCK: &str = "node/clock.json";
 pub const CONNECTION: &str = "node/connection.json";
 /// What is needed to put the node back, stored before it is changed.
 pub const RECEIPT: &str = "node/receipt.json";
+/// The same for the kubelet's verbosity.
+pub const RECEIPT_KUBELET: &str = "node/receipt-kubelet.json";
 /// Directory of the step records.
 pub const RECORDS: &str = "records/";
 /// Extension of a sealed bundle.

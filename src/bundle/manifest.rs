@@ -11,6 +11,7 @@ use crate::change::ChangeRecord;
 use crate::event::StepCounts;
 use crate::evidence::{FileRecord, StepRecord};
 use crate::inventory::NodeName;
+use crate::kubelet::AccessRecord;
 use crate::plan::NodeFacts;
 use crate::plan::facts::{Daemon, Rights};
 use crate::session::ConnectionFacts;
@@ -25,7 +26,7 @@ pub struct FormatVersion {
 }
 
 /// The version this program writes.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 2 };
 
 impl FormatVersion {
     /// Returns whether this program understands the version.
@@ -172,6 +173,8 @@ pub struct Closing {
     pub restart_proof: Option<RestartProof>,
     /// Changes made to the node, or not made.
     pub changes: Vec<ChangeRecord>,
+    /// How the kubelet was asked, if it was.
+    pub kubelet: Option<AccessRecord>,
 }
 
 impl Closing {
@@ -187,6 +190,7 @@ impl Closing {
             clock_offset_ms: None,
             restart_proof: None,
             changes: Vec::new(),
+            kubelet: None,
         }
     }
 }
@@ -229,6 +233,9 @@ pub struct Manifest {
     /// Changes made to the node and undone, and those that were not made, with the reason.
     #[serde(default)]
     pub changes: Vec<ChangeRecord>,
+    /// How the kubelet was asked, if it was.
+    #[serde(default)]
+    pub kubelet: Option<AccessRecord>,
     /// Daemons before and after.
     #[serde(default)]
     pub restart_proof: Option<RestartProof>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{FORMAT, FormatVersion};
 use super::{BundleError, atomic, layout};
-use crate::event::NodeSummary;
+use crate::event::{ClusterSummary, NodeSummary};
 
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct RunRecord {
     /// Nodes that are over.
     #[serde(default)]
     pub nodes: Vec<NodeSummary>,
+    /// The evidence of the cluster, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterSummary>,
     /// Warnings shown.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -65,6 +68,7 @@ impl RunRecord {
             exit_code: None,
             planned_nodes: 0,
             nodes: Vec::new(),
+            cluster: None,
             warnings: Vec::new(),
         }
     }

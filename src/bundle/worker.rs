@@ -346,6 +346,7 @@ impl Worker {
             steps: std::mem::take(&mut self.steps),
             other_files: std::mem::take(&mut self.other),
             redactions: self.redactions.clone(),
+            kubelet: closing.kubelet.map(|access| access.map_text(|text| redactor.text(text))),
             changes: closing.changes.into_iter().map(|change| change.map_text(|text| redactor.text(text))).collect(),
             restart_proof: closing.restart_proof,
         };

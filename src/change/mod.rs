@@ -8,6 +8,7 @@
 pub mod debug_target;
 pub mod dockerd_debug;
 pub mod journal_window;
+pub mod kubelet_verbosity;
 pub mod preflight;
 pub mod receipt;
 pub mod recover;

@@ -1,19 +1,22 @@
 //! The changes in force on one node: renewed together, undone newest first. Undoing heeds neither
 //! the run's stop nor its deadlines; it has a bound of its own, after which the guard on the node is
-//! left to do it.
+//! left to do it. The kubelet's verbosity has no guard: its note on the node is left then.
 
 use super::dockerd_debug::Window;
+use super::kubelet_verbosity::{Raised, Verbosity};
 use super::receipt::ChangeRecord;
 use super::shell::{Shell, ShellError};
 
 /// A change in force.
 pub enum Applied {
     /// dockerd logs at debug level.
-    DockerdDebug(Window),
+    DockerdDebug(Box<Window>),
+    /// The kubelet logs more.
+    KubeletVerbosity(Box<Raised>),
 }
 
-/// See the module. Dropping it with changes in force only says so in the log: what is on the node
-/// undoes them once the lease has run out.
+/// See the module. Dropping it with changes in force only says so in the log: the guard on the node
+/// ends dockerd's once the lease has run out.
 #[derive(Default)]
 pub struct Scope {
     open: Vec<Applied>,
@@ -36,6 +39,7 @@ impl Scope {
     pub fn receipts(&self) -> Vec<ChangeRecord> {
         let receipt = |change: &Applied| match change {
             Applied::DockerdDebug(window) => window.record().clone(),
+            Applied::KubeletVerbosity(raised) => raised.record().clone(),
         };
         self.open.iter().rev().map(receipt).collect()
     }
@@ -55,6 +59,8 @@ impl Scope {
                 Applied::DockerdDebug(window) => {
                     in_force &= window.renew(shell).await? == super::dockerd_debug::GuardState::On
                 }
+                // Nothing on the node waits for one.
+                Applied::KubeletVerbosity(_) => {}
             }
         }
         Ok(in_force)
@@ -63,12 +69,17 @@ impl Scope {
     /// Undoes all changes, newest first, and returns what became of each.
     ///
     /// # Cancel safety
-    /// Not to be dropped: the changes would be undone by the node, and nobody would have seen it.
-    pub async fn revert(mut self, shell: &dyn Shell) -> Vec<ChangeRecord> {
+    /// Not to be dropped: dockerd's debug would be ended by the node, and nobody would have seen it; the kubelet's
+    /// verbosity may stay raised.
+    pub async fn revert(mut self, shell: &dyn Shell, kubelet: Option<&dyn Verbosity>) -> Vec<ChangeRecord> {
         let mut records = Vec::with_capacity(self.open.len());
         while let Some(change) = self.open.pop() {
             records.push(match change {
                 Applied::DockerdDebug(window) => window.close(shell).await,
+                Applied::KubeletVerbosity(raised) => match kubelet {
+                    Some(kubelet) => raised.lower(shell, kubelet).await,
+                    None => raised.abandoned(),
+                },
             });
         }
         records
@@ -78,7 +89,7 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         if !self.open.is_empty() {
-            tracing::warn!("changes are left to be undone by the guard on the node");
+            tracing::warn!("changes in force are left to what is on the node");
         }
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct ChangeArgs {
     /// Send it to shims (containerd-shim-runc-v2) as well, while containerd answers
     #[arg(long, conflicts_with = "read_only")]
     pub(crate) shim_stacks: bool,
+    /// Let kubelets log at this level for a while, 1 to 10; needs a credential for kubelets
+    #[arg(long, value_name = "LEVEL", conflicts_with = "read_only", value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub(crate) kubelet_verbosity: Option<u8>,
 }
 
 /// Whether a change is made.
@@ -86,6 +89,7 @@ impl ChangeArgs {
             ),
             stacks: auto(self.stacks, inventory.stacks, default.stacks),
             shim_stacks: self.shim_stacks || inventory.shim_stacks.unwrap_or(default.shim_stacks),
+            kubelet_verbosity: self.kubelet_verbosity.or(inventory.kubelet_verbosity),
             window,
             lease,
             // Not asked for, it gives way to a long window; asked for, it is a promise.
@@ -95,7 +99,7 @@ impl ChangeArgs {
             sample_gap: inventory.sample_gap.unwrap_or(default.sample_gap),
         };
         let fail = |flag: bool, text: String| if flag { AppError::usage(text) } else { AppError::setup(text) };
-        if self.window.is_some() && self.dockerd_debug == Some(When::Off) {
+        if self.window.is_some() && self.dockerd_debug == Some(When::Off) && policy.kubelet_verbosity.is_none() {
             return Err(AppError::usage(
                 "--window is the length of the debug window, which --dockerd-debug off forbids",
             ));

@@ -12,19 +12,24 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::PARALLEL_AT_MOST;
+use super::access::Access;
 use super::change_args::ChangeArgs;
-use super::error::AppError;
+use super::choose_args::{self, ChooseArgs, Meant};
+use super::cluster_args::ClusterArgs;
+use super::error::{self, AppError};
 use super::exit::{self, Circumstances};
+use super::identity::{command_line, redactor, spelled};
+use super::kubelet_args::KubeletArgs;
 use super::output;
+use super::room::{no_room_for_window, nodes_for_open_files};
 use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
-use crate::bundle::{BundleError, BundleOptions, RedactConfig, RedactRule, Redactor, RunDir, RunRecord, atomic};
+use crate::bundle::{BundleError, BundleOptions, RunDir, RunRecord, atomic};
 use crate::collect::{self, OpenChanges, RunIdentity, RunOptions, Shutdown, SudoPassword};
 use crate::event::{EventKind, NodeSummary};
 use crate::evidence::ChangeState;
-use crate::inventory::target::Reach;
-use crate::inventory::{Inventory, NodeName, Origin, Selected, Target, fold};
-use crate::plan::{Catalog, ChangeId, Selection};
+use crate::inventory::{NodeName, Selected, fold};
+use crate::plan::{ChangeId, Selection};
 use crate::progress::{self, DisplayMode, DisplayOptions, LogWriter};
 use crate::report::{self, RunSummary};
 
@@ -34,9 +39,15 @@ pub(crate) struct CollectArgs {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
     steps: StepArgs,
     #[command(flatten)]
     changes: ChangeArgs,
+    #[command(flatten)]
+    kubelet: KubeletArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -89,15 +100,31 @@ enum EventForm {
 
 /// Runs the command.
 pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
-    if args.target.nodes.is_empty() {
+    if args.target.nodes.is_empty() && !args.choose.given() {
         return Err(
             AppError::usage("no nodes given").hint("name them, for example: plegcollect --nodes 'worker-00[1-9]'")
         );
     }
     let clock = Instant::now();
-    let selected = args.target.select().await?;
-    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref(), &args.changes)?;
+    args.kubelet.hide_variable();
+    Access::check(&args.choose, &args.kubelet, &args.cluster, &args.target)?;
+    let selected = match args.choose.select(&args.target, &args.cluster).await? {
+        Meant::Nodes(selected) => *selected,
+        Meant::Nothing(text) => {
+            if !args.run.quiet {
+                error::note(&text);
+            }
+            return Ok(exit::COMPLETE);
+        }
+    };
+    if !args.run.quiet {
+        selected.notes.iter().for_each(|note| error::note(note));
+    }
+    let (catalog, mut selection) = args.steps.resolve(selected.inventory.as_ref(), &args.changes)?;
+    selection.kubelet = args.kubelet.selection(selected.inventory.as_ref(), &args.changes)?;
     let redactor = redactor(selected.inventory.as_ref())?;
+    let access = Access::open(&args.kubelet, &args.cluster, selected.inventory.as_ref(), &redactor)?;
+    let cluster = access.cluster_run(&catalog, &selection)?;
     let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
     let limits = selected.inventory.as_ref().map(|i| i.limits.clone()).unwrap_or_default();
     let bundle = BundleOptions {
@@ -117,7 +144,7 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         run_id: run_dir.run_id.clone(),
         command_line: command_line(&redactor),
         operator: operator(),
-        way: redactor.text(&args.target.way()),
+        way: redactor.text(&way(&args, &selection, &selected)),
         spelled: spelled(&selected),
     };
     let mut record = RunRecord::new(&run_dir.run_id, started);
@@ -144,9 +171,12 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         },
     );
     let node_deadline = args.run.node_deadline.or(limits.node_deadline).unwrap_or(Duration::from_secs(300));
-    let warnings: Vec<String> =
-        selected.warnings.iter().cloned().chain(no_room_for_window(&catalog, &selection, node_deadline)).collect();
-    record.warnings.clone_from(&warnings);
+    let mut warnings = selected.warnings.clone();
+    warnings.extend(no_room_for_window(&catalog, &selection, node_deadline));
+    warnings.extend(args.kubelet.in_vain(selected.inventory.as_ref(), &selection.changes));
+    warnings.extend(access.remark().map(str::to_owned));
+    // How nodes were chosen is part of the record; who started the run has read it already.
+    record.warnings = selected.notes.iter().chain(&warnings).cloned().collect();
     for warning in &warnings {
         events.send(EventKind::Warning { node: None, text: warning.clone() }).await;
     }
@@ -178,7 +208,9 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         max_run_bytes: limits.max_run_bytes,
         sudo_password: password,
         run: identity,
+        kubelet: access.kubelet,
         open: open.clone(),
+        cluster,
     };
 
     let outcome = {
@@ -221,7 +253,11 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     };
     connector.close().await;
 
-    let circumstances = Circumstances { interrupted: shutdown.is_requested(), disk_failed: outcome.disk.is_some() };
+    let circumstances = Circumstances {
+        interrupted: shutdown.is_requested(),
+        disk_failed: outcome.disk.is_some(),
+        cluster_missing: outcome.cluster.as_ref().is_some_and(|cluster| !cluster.complete),
+    };
     let code = exit::of_run(&outcome.nodes, circumstances);
     let took = clock.elapsed();
     events.send(EventKind::RunFinished { exit_code: code, took }).await;
@@ -240,6 +276,7 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         exit_meaning: exit::meaning(code).to_owned(),
         interrupted: circumstances.interrupted,
         notes: record.warnings.clone(),
+        cluster: outcome.cluster.clone(),
         fold,
     };
     let markdown = report::markdown::render(&outcome.nodes, &summary);
@@ -257,35 +294,21 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
     Ok(code)
 }
 
-/// What collecting takes beside the debug window, at the least.
-const BESIDE_THE_WINDOW: Duration = Duration::from_secs(60);
-
-/// Returns a warning where the time for a node leaves no room for the debug window that is to be.
-fn no_room_for_window(catalog: &Catalog, selection: &Selection, node_deadline: Duration) -> Option<String> {
-    let debug = ChangeId::DockerdDebug;
-    let steps = selection.resolve(catalog).ok()?;
-    let wanted = steps.iter().any(|step| step.made_by.is_some_and(|made_by| made_by.change() == debug));
-    let least = selection.changes.window.saturating_add(BESIDE_THE_WINDOW);
-    let shown = humantime::format_duration;
-    (wanted && selection.changes.forbids(debug).is_none() && node_deadline < least).then(|| {
-        format!(
-            "the time for a node, {}, may end the debug window of {} early: give --node-deadline {} or a shorter --window",
-            shown(node_deadline),
-            shown(selection.changes.window),
-            shown(least)
-        )
-    })
-}
-
 /// Names the nodes that are changed at this moment, or were when they were finished, in the record and in the hint it
 /// returns.
 fn still_changed(open: &OpenChanges, finished: &[NodeSummary], warnings: &mut Vec<String>) -> Option<String> {
-    let mut told: BTreeMap<NodeName, String> = open.all().into_iter().map(|(node, told)| (node, told.text)).collect();
+    let mut changes: BTreeMap<(NodeName, ChangeId), String> =
+        open.all().into_iter().map(|(node, told)| ((node, told.change), told.text)).collect();
     for node in finished {
         // What was seen of it is the better word.
         for change in node.changes.iter().filter(|change| change.state == ChangeState::StillChanged) {
-            told.insert(node.node.clone(), change.text.clone());
+            changes.insert((node.node.clone(), change.change), change.text.clone());
         }
+    }
+    let mut told: BTreeMap<NodeName, String> = BTreeMap::new();
+    for ((node, _), text) in changes {
+        let of_node = told.entry(node).or_default();
+        *of_node = if of_node.is_empty() { text } else { format!("{of_node}; {text}") };
     }
     warnings.extend(told.iter().map(|(node, text)| format!("{node}: {text}")));
     let first = told.values().next()?;
@@ -319,41 +342,11 @@ fn unusable_output(out: &Path, error: &BundleError) -> AppError {
         .hint(format!("choose a directory you may write to with --out (now: {})", out.display()))
 }
 
-/// Returns the redactor with the inventory's rules.
-pub(super) fn redactor(inventory: Option<&Inventory>) -> Result<Arc<Redactor>, AppError> {
-    let config = inventory.map_or_else(RedactConfig::default, |inventory| RedactConfig {
-        literals: inventory.redact.literals.clone(),
-        rules: inventory
-            .redact
-            .rules
-            .iter()
-            .map(|rule| RedactRule {
-                name: rule.name.clone(),
-                pattern: rule.pattern.clone(),
-                replace: rule.replace.clone(),
-            })
-            .collect(),
-        disable: inventory.redact.disable.clone(),
-    });
-    Redactor::new(&config).map(Arc::new).map_err(|e| AppError::from_chain(exit::SETUP, &e))
-}
-
-/// The command line as it may be kept in bundles.
-fn command_line(redactor: &Redactor) -> Vec<String> {
-    std::env::args_os().map(|word| redactor.text(&word.to_string_lossy())).collect()
-}
-
-/// Returns the nodes that were given as `user@host:port`, in that form.
-fn spelled(selected: &Selected) -> BTreeMap<NodeName, String> {
-    let by_pattern = |target: &&Target| {
-        let from = selected.provenance.get(&target.name);
-        from.is_some_and(|p| [&p.user, &p.port, &p.address].contains(&&Origin::Pattern))
-    };
-    let spell = |target: &Target| match &target.reach {
-        Reach::Ssh { hop, .. } => Some((target.name.clone(), format!("{}@{}", hop.user, hop.endpoint))),
-        Reach::Local => None,
-    };
-    selected.targets.iter().filter(by_pattern).filter_map(spell).collect()
+/// Returns the flags by which another command finds and reaches the nodes, and puts back what only a credential can.
+fn way(args: &CollectArgs, selection: &Selection, selected: &Selected) -> String {
+    let kubelet = selection.changes.forbids(ChangeId::KubeletVerbosity).is_none().then(|| args.kubelet.way());
+    let ways = [Some(args.target.way()), Some(choose_args::way(selected, &args.cluster)), kubelet];
+    ways.into_iter().flatten().filter(|way| !way.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// `user@host`, as far as the environment tells.
@@ -366,27 +359,6 @@ fn operator() -> String {
 
 fn color_on_stderr() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-}
-
-/// Open files of the program itself, with what libraries open now and then.
-const OPEN_FILES: u64 = 40;
-/// And of a node: socket, bundle, spools of some steps with large outputs.
-const OPEN_FILES_PER_NODE: u64 = 12;
-
-/// Raises the limit of open files to what is allowed, and returns how many nodes at a time it is good for.
-/// Beyond it bundles cannot be created, and the run would take that for a disk that fails.
-fn nodes_for_open_files() -> Option<usize> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let lower = limit.current;
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        limit.current = limit.maximum;
-        if setrlimit(Resource::Nofile, limit).is_err() {
-            limit.current = lower;
-        }
-    }
-    let nodes = limit.current?.saturating_sub(OPEN_FILES) / OPEN_FILES_PER_NODE;
-    Some(usize::try_from(nodes).unwrap_or(usize::MAX).max(1))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::printable::printable;
 /// An error that ends a command, with its exit code and what to do about it.
 #[derive(Debug)]
 pub(crate) struct AppError {
-    code: u8,
-    text: String,
+    pub(crate) code: u8,
+    pub(crate) text: String,
     causes: Vec<String>,
     hint: Option<String>,
 }
@@ -61,6 +61,11 @@ impl AppError {
 /// Prints a warning to standard error, for commands that have no display.
 pub(crate) fn warn(text: &str) {
     say(&format!("warning: {}", printable(text, 2000)));
+}
+
+/// Prints to standard error what is good to know and nothing is wrong with.
+pub(crate) fn note(text: &str) {
+    say(&format!("note: {}", printable(text, 2000)));
 }
 
 /// Prints a hint below an error that was printed by somebody else.

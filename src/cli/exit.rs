@@ -27,6 +27,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) struct Circumstances {
     pub(crate) interrupted: bool,
     pub(crate) disk_failed: bool,
+    /// Evidence of the cluster was asked for and is not whole.
+    pub(crate) cluster_missing: bool,
 }
 
 /// Returns the exit code of a run.
@@ -46,7 +48,7 @@ pub(crate) fn of_run(nodes: &[NodeSummary], circumstances: Circumstances) -> u8 
         NONE_REACHED
     } else if !nodes.iter().all(reached) {
         NODES_UNREACHED
-    } else if nodes.iter().any(|n| n.result != NodeResult::Complete) {
+    } else if circumstances.cluster_missing || nodes.iter().any(|n| n.result != NodeResult::Complete) {
         EVIDENCE_MISSING
     } else {
         COMPLETE
@@ -112,7 +114,9 @@ pub(super) mod tests {
             (vec![Unreached, Unreached], calm, NONE_REACHED),
             (vec![Unreached, NotStarted], calm, NONE_REACHED),
             (vec![Complete, Partial], Circumstances { disk_failed: true, ..calm }, SETUP),
-            (vec![Complete, Unreached], Circumstances { interrupted: true, disk_failed: true }, INTERRUPTED),
+            (vec![Complete, Unreached], Circumstances { interrupted: true, disk_failed: true, ..calm }, INTERRUPTED),
+            (vec![Complete, Complete], Circumstances { cluster_missing: true, ..calm }, EVIDENCE_MISSING),
+            (vec![Complete, Unreached], Circumstances { cluster_missing: true, ..calm }, NODES_UNREACHED),
         ] {
             let nodes: Vec<_> = results.iter().map(|r| node(*r, None)).collect();
             assert_eq!(of_run(&nodes, circumstances), want, "{results:?} {circumstances:?}");
@@ -125,7 +129,7 @@ pub(super) mod tests {
             let mut changed = node(Complete, Some("internal"));
             let change = crate::plan::ChangeId::DockerdDebug;
             changed.changes.push(crate::event::ChangeSummary { change, state, text: String::new(), mend: None });
-            let all = Circumstances { interrupted: true, disk_failed: true };
+            let all = Circumstances { interrupted: true, disk_failed: true, cluster_missing: true };
             assert_eq!(of_run(&[changed, node(Unreached, None)], all), want);
         }
         assert_eq!(of_run(&[node(Partial, Some("internal")), node(Unreached, None)], calm), INTERNAL);

@@ -10,7 +10,9 @@ use crate::progress::LogWriter;
 ///
 /// russh at debug level prints what an agent is sent, so only our own module is ever raised.
 pub(crate) fn install(writer: LogWriter, verbose: bool) {
-    let default = if verbose { "warn,plegcollect=info" } else { "error,plegcollect=warn" };
+    // kube tells every failed request by itself; we tell it once, with its reason.
+    let default =
+        if verbose { "warn,kube_client=off,plegcollect=info" } else { "error,kube_client=off,plegcollect=warn" };
     let filter = EnvFilter::try_from_env("PLEGCOLLECT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let done = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,16 +1,24 @@
 //! Flags in, exit code out: the only module that knows clap, prints errors and picks exit codes.
 //! One file per command.
 
+mod access;
 mod change_args;
+mod choose_args;
+mod cluster_args;
 mod collect;
 mod docs;
 mod error;
 mod exit;
+mod identity;
+mod kubelet_args;
 mod logging;
 mod nodes;
 mod output;
 mod plan;
+mod plan_access;
+mod plan_rbac;
 mod revert;
+mod room;
 mod show;
 mod step_args;
 mod target_args;
@@ -30,9 +38,12 @@ use self::error::AppError;
 /// switches dockerd's debug log on for a while where that is safe, undoes both, and leaves one sealed, compressed, verifiable bundle per node, with a summary and an honest exit code.
 #[derive(Debug, Parser)]
 #[command(name = "plegcollect", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 all complete, 1 internal error, 2 usage, 3 setup (inventory, output path), \
-10 some evidence missing, 11 some nodes not reached, 12 none reached, 20 a node may still be changed (outranks all others), \
-130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 all complete, 1 internal error, 2 usage, 3 setup (inventory, credentials, output path, no \
+API server to choose nodes), \
+10 some evidence missing (of the cluster, too), 11 some nodes not reached, 12 none reached, 20 a node may still be changed (outranks all others), \
+130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

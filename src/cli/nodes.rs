@@ -10,11 +10,13 @@ use futures::StreamExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{self, AppError};
+use super::choose_args::ChooseArgs;
+use super::cluster_args::ClusterArgs;
+use super::error::AppError;
 use super::target_args::TargetArgs;
 use super::{exit, output};
 use crate::inventory::target::{HostKeyMode, Proxy, Reach};
-use crate::inventory::{Origin, Provenance, Target, fold};
+use crate::inventory::{InCluster, Origin, Provenance, Target, fold};
 use crate::printable::printable;
 use crate::session::{ConnectionFacts, Connector, SessionError};
 
@@ -23,6 +25,10 @@ use crate::session::{ConnectionFacts, Connector, SessionError};
 pub(crate) struct NodesArgs {
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Connect and authenticate, nothing more
     #[arg(long)]
     check: bool,
@@ -46,6 +52,8 @@ pub(crate) struct NodesArgs {
 struct Entry<'a> {
     target: &'a Target,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a InCluster>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
 }
 
@@ -60,14 +68,13 @@ enum Check {
 /// Runs the command.
 pub(crate) async fn run(args: NodesArgs) -> Result<u8, AppError> {
     let mut args = args;
-    if args.target.nodes.is_empty() {
+    if args.target.nodes.is_empty() && !args.choose.given() {
         // All of the inventory.
         args.target.nodes.push("*".to_owned());
     }
-    let selected = args.target.select().await?;
-    for warning in &selected.warnings {
-        error::warn(warning);
-    }
+    let Some(selected) = args.choose.select_and_tell(&args.target, &args.cluster).await? else {
+        return emit(if args.json { "[]\n" } else { "" }, exit::COMPLETE);
+    };
     let names: Vec<_> = selected.targets.iter().map(|t| t.name.clone()).collect();
     let mut text = String::new();
     if args.names {
@@ -112,8 +119,11 @@ pub(crate) async fn run(args: NodesArgs) -> Result<u8, AppError> {
         exit::NODES_UNREACHED
     };
     if args.json {
-        let entries: Vec<Entry<'_>> =
-            selected.targets.iter().zip(checks.drain(..)).map(|(target, check)| Entry { target, check }).collect();
+        let entry = |(target, check): (_, Option<Check>)| {
+            let target: &Target = target;
+            Entry { target, cluster: selected.in_cluster.get(&target.name), check }
+        };
+        let entries: Vec<Entry<'_>> = selected.targets.iter().zip(checks.drain(..)).map(entry).collect();
         let json = serde_json::to_string_pretty(&entries).map_err(|e| AppError::new(exit::INTERNAL, e.to_string()))?;
         return emit(&format!("{json}\n"), code);
     }
@@ -123,6 +133,9 @@ pub(crate) async fn run(args: NodesArgs) -> Result<u8, AppError> {
         writeln!(text, "\n{}", target.name).ok();
         for line in way(target, selected.provenance.get(&target.name)) {
             writeln!(text, "  {}", printable(&line, 400)).ok();
+        }
+        if let Some(seen) = selected.in_cluster.get(&target.name) {
+            writeln!(text, "  cluster   {}", printable(&seen.to_string(), 400)).ok();
         }
         match check {
             None => {}

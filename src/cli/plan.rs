@@ -1,5 +1,5 @@
 //! `plegcollect plan`: exactly what would run on each node, from the same value the engine gets.
-//! Runs the probe and the checks before changes on the nodes (read-only) and nothing else; `--sudoers` prints the lines needed.
+//! Runs the probe and the checks before changes on the nodes (read-only) and nothing else; `--sudoers` prints the lines needed, `--rbac` the ClusterRole.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,13 +9,19 @@ use clap::Args;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::change_args::ChangeArgs;
-use super::error::{self, AppError};
+use super::choose_args::ChooseArgs;
+use super::cluster_args::ClusterArgs;
+use super::error::AppError;
+use super::identity::redactor;
+use super::kubelet_args::KubeletArgs;
 use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
-use super::{exit, output};
+use super::{error, exit, output, plan_access, plan_rbac};
 use crate::collect::{Foreseen, PlannedNode, SudoPassword, plan_node};
-use crate::inventory::fold;
+use crate::inventory::{NodeName, Target, fold};
+use crate::kubelet::AccessPlan;
 use crate::plan::facts::Rights;
 use crate::plan::{Action, ChangeId, ChangePolicy, Encoding, NodePlan, Phase, PlannedStep, What};
 use crate::printable::printable;
@@ -31,15 +37,24 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
     steps: StepArgs,
     #[command(flatten)]
     changes: ChangeArgs,
+    #[command(flatten)]
+    kubelet: KubeletArgs,
     /// Print the sudoers lines the login user needs for it
     #[arg(long, conflicts_with = "json")]
     sudoers: bool,
     /// Print them for this user instead of the login user
     #[arg(long, value_name = "USER", requires = "sudoers")]
     for_user: Option<String>,
+    /// Print the ClusterRole the selected steps need at kubelets and API servers; contacts nobody, needs no nodes
+    #[arg(long, conflicts_with_all = ["sudoers", "scripts", "json"])]
+    rbac: bool,
     /// Print the text of scripts, too
     #[arg(long, conflicts_with_all = ["sudoers", "json"])]
     scripts: bool,
@@ -53,16 +68,29 @@ pub(crate) struct PlanArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
-    if args.target.nodes.is_empty() {
+    if args.rbac {
+        let PlanArgs { target, choose, cluster, steps, changes, .. } = &args;
+        return plan_rbac::print(&plan_rbac::Asked { target, choose, cluster, steps, changes });
+    }
+    if args.target.nodes.is_empty() && !args.choose.given() {
         return Err(
             AppError::usage("no nodes given").hint("name them, for example: plegcollect plan --nodes 'worker-00[1-9]'")
         );
     }
-    let selected = args.target.select().await?;
-    for warning in &selected.warnings {
-        error::warn(warning);
-    }
-    let (catalog, selection) = args.steps.resolve(selected.inventory.as_ref(), &args.changes)?;
+    args.kubelet.hide_variable();
+    Access::check(&args.choose, &args.kubelet, &args.cluster, &args.target)?;
+    let Some(selected) = args.choose.select_and_tell(&args.target, &args.cluster).await? else {
+        return Ok(exit::COMPLETE);
+    };
+    let (catalog, mut selection) = args.steps.resolve(selected.inventory.as_ref(), &args.changes)?;
+    selection.kubelet = args.kubelet.selection(selected.inventory.as_ref(), &args.changes)?;
+    // What collect would refuse is refused here.
+    let redactor = redactor(selected.inventory.as_ref())?;
+    let access = Access::open(&args.kubelet, &args.cluster, selected.inventory.as_ref(), &redactor)?;
+    let cluster = access.cluster_run(&catalog, &selection)?;
+    let remarks =
+        [args.kubelet.in_vain(selected.inventory.as_ref(), &selection.changes), access.remark().map(str::to_owned)];
+    remarks.iter().flatten().for_each(|remark| error::warn(remark));
     let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
     let connector = args.target.connector(1);
     let cancel = CancellationToken::new();
@@ -102,13 +130,16 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
     // Nodes with the same plan are shown together; the pids in the arguments of scripts differ on every
     // node and are not shown without --scripts.
     let exact = args.scripts || args.json || args.sudoers;
-    let mut groups: Vec<(Vec<_>, PlannedNode)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for (target, result) in planned {
         match result {
-            Ok(node) => match groups.iter_mut().find(|(_, other)| other.same_as(&node, exact)) {
-                Some((names, _)) => names.push(target.name.clone()),
-                None => groups.push((vec![target.name.clone()], node)),
-            },
+            Ok(node) => {
+                let kubelet = access.kubelet.plan(target, &node.facts);
+                match groups.iter_mut().find(|g| g.node.same_as(&node, exact) && g.kubelet == kubelet) {
+                    Some(group) => group.names.push(target.name.clone()),
+                    None => groups.push(Group { names: vec![target.name.clone()], target, node, kubelet }),
+                }
+            }
             Err(error) => {
                 failed += 1;
                 let mut told =
@@ -127,7 +158,7 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
     };
     if args.sudoers {
         let mut lines = BTreeSet::new();
-        for (_, node) in &groups {
+        for Group { node, .. } in &groups {
             let user = args.for_user.as_deref().unwrap_or(&node.user);
             lines.extend(sudoers(node, user));
         }
@@ -146,25 +177,29 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
             writeln!(text, "{line}").ok();
         }
     } else if args.json {
-        let json: Vec<_> = groups
+        let mut json: Vec<_> = groups
             .iter()
-            .map(|(names, node)| {
+            .map(|Group { names, node, kubelet, .. }| {
                 serde_json::json!({
                     "nodes": names,
                     "plan": node.plan,
+                    "kubelet": kubelet,
                     "changes": changes_json(node, &selection.changes),
                 })
             })
             .collect();
+        json.extend(cluster.as_ref().map(|run| serde_json::json!({ "cluster": plan_access::cluster_json(run) })));
         text = serde_json::to_string_pretty(&json).map_err(|e| AppError::new(exit::INTERNAL, e.to_string()))?;
         text.push('\n');
     } else {
-        for (names, node) in &groups {
+        for Group { names, target, node, kubelet } in &groups {
             writeln!(text, "{} ({})\n", fold(names), printable(&node.facts.os, 80)).ok();
-            text.push_str(&render(node, args.scripts));
+            text.push_str(&render(node, kubelet, args.scripts));
+            text.push_str(&plan_access::kubelet(kubelet, target));
             text.push_str(&changes(node, &selection.changes));
         }
-        if !groups.is_empty() && groups.iter().all(|(_, node)| planned_changes(node, &selection.changes).is_empty()) {
+        text.extend(cluster.as_ref().map(plan_access::cluster));
+        if !groups.is_empty() && groups.iter().all(|g| planned_changes(&g.node, &selection.changes).is_empty()) {
             writeln!(text, "nothing on these nodes is changed").ok();
         }
     }
@@ -172,8 +207,18 @@ pub(crate) async fn run(args: PlanArgs) -> Result<u8, AppError> {
     Ok(code)
 }
 
-fn render(node: &PlannedNode, scripts: bool) -> String {
+/// Nodes with the same plan.
+struct Group<'a> {
+    names: Vec<NodeName>,
+    /// The first of them.
+    target: &'a Target,
+    node: PlannedNode,
+    kubelet: AccessPlan,
+}
+
+fn render(node: &PlannedNode, kubelet: &AccessPlan, scripts: bool) -> String {
     let mut text = String::new();
+    let width = node.plan.steps.iter().map(|step| step.file.len()).max().unwrap_or_default();
     for phase in [Phase::Before, Phase::During, Phase::After] {
         for step in node.plan.steps.iter().filter(|s| s.phase == phase) {
             let about = &step.about;
@@ -185,18 +230,19 @@ fn render(node: &PlannedNode, scripts: bool) -> String {
                         bounds: &run.bounds,
                         encoding: run.encoding,
                         stacks_on_timeout: run.stacks_on_timeout,
-                        input: None,
                         shell: &node.facts.shell,
                         password: None,
+                        input: None,
                     };
                     let whole = command::describe(&spec);
                     if scripts { whole } else { shortened(&whole, &run.what, &step.about) }
                 }
                 Action::Absent(reason) => format!("absent: {reason}"),
                 Action::Skipped(reason) => format!("skipped: {reason}"),
+                Action::Kubelet(get) => plan_access::asked(get, kubelet),
                 Action::Change(step) => format!("by {}: {}", step.change, about),
             };
-            writeln!(text, "  {:<28} {}", step.file, printable(&line, 4000)).ok();
+            writeln!(text, "  {:<width$} {}", step.file, printable(&line, 4000)).ok();
         }
     }
     writeln!(text, "\n  {}\n", counts(&node.plan)).ok();
@@ -217,7 +263,7 @@ fn left_out(node: &PlannedNode, policy: &ChangePolicy, change: ChangeId) -> Opti
     }
     let refused: Vec<&str> = said(node, change).filter(|f| f.refused).map(|f| f.text.as_str()).collect();
     let daemons = match change {
-        ChangeId::DockerdDebug => 1,
+        ChangeId::DockerdDebug | ChangeId::KubeletVerbosity => 1,
         ChangeId::StackDump => daemons_dumped(&node.plan),
     };
     (refused.len() >= daemons).then(|| refused.join("; "))
@@ -296,7 +342,12 @@ fn counts(plan: &NodePlan) -> String {
         0 => String::new(),
         n => format!(", {n} by a change to the node"),
     };
-    format!("{} of {} steps run{change}; the others have nothing to read here", plan.to_run(), plan.steps.len())
+    let ask = match plan.to_ask() {
+        0 => String::new(),
+        n => format!(", {n} ask the kubelet"),
+    };
+    let (run, all) = (plan.to_run(), plan.steps.len());
+    format!("{run} of {all} steps run on the node{ask}{change}; the others have nothing to read here")
 }
 
 /// The lines for the node's probe, its steps, and the look at a hung command.
@@ -313,9 +364,9 @@ fn sudoers(node: &PlannedNode, user: &str) -> Vec<String> {
         bounds,
         encoding: Encoding::Plain,
         stacks_on_timeout,
-        input: None,
         shell: &shell,
         password: None,
+        input: None,
     };
     let mut lines: Vec<String> = command::sudoers(&spec(what, true, bounds, false), user).into_iter().collect();
     let mut stacks = false;

@@ -8,15 +8,22 @@ use clap::Args;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{self, AppError};
+use super::access::Access;
+use super::choose_args::ChooseArgs;
+use super::cluster_args::ClusterArgs;
+use super::error::AppError;
+use super::identity::redactor;
+use super::kubelet_args::KubeletArgs;
 use super::target_args::TargetArgs;
 use super::{exit, output};
 use crate::change::NodeShell;
 use crate::change::dockerd_debug::Place;
+use crate::change::kubelet_verbosity::{NotePlace, OnNode, Verbosity};
 use crate::change::recover::{self, Whereabouts};
 use crate::collect::{OneSession, SudoPassword, reach_node};
 use crate::inventory::Target;
-use crate::plan::Catalog;
+use crate::kubelet::{Kubelet, KubeletAccess};
+use crate::plan::{Catalog, NodeFacts};
 use crate::printable::printable;
 use crate::session::{Connector, FailureKind, SessionError};
 
@@ -28,6 +35,12 @@ const NODE_WITHIN: Duration = Duration::from_secs(300);
 pub(crate) struct RevertArgs {
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    kubelet: KubeletArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Only list what would be undone
     #[arg(long)]
     dry_run: bool,
@@ -47,25 +60,28 @@ struct Block {
 
 /// Runs the command.
 pub(crate) async fn run(args: RevertArgs) -> Result<u8, AppError> {
-    if args.target.nodes.is_empty() {
+    if args.target.nodes.is_empty() && !args.choose.given() {
         return Err(AppError::usage("no nodes given")
             .hint("name them, for example: plegcollect revert --nodes 'worker-00[1-9]'"));
     }
-    let selected = args.target.select().await?;
-    for warning in &selected.warnings {
-        error::warn(warning);
-    }
+    args.kubelet.hide_variable();
+    Access::check(&args.choose, &args.kubelet, &args.cluster, &args.target)?;
+    let Some(selected) = args.choose.select_and_tell(&args.target, &args.cluster).await? else {
+        return Ok(exit::COMPLETE);
+    };
     let password = args.target.sudo_password(&selected.targets)?.map(SudoPassword::new);
+    let redactor = redactor(selected.inventory.as_ref())?;
+    let access = Access::open(&args.kubelet, &args.cluster, selected.inventory.as_ref(), &redactor)?.kubelet;
     let connector = args.target.connector(3);
     let (catalog, cancel) = (Catalog::builtin(), CancellationToken::new());
     let mut text = String::new();
     let (mut unreached, mut changed) = (0, 0);
     {
         let (connector, catalog, cancel, password) = (connector.as_ref(), &catalog, &cancel, password.as_ref());
-        let args = &args;
+        let (args, access) = (&args, &access);
         let mut nodes = futures::stream::iter(&selected.targets)
             .map(|target| async move {
-                let work = node(connector, target, catalog, password, cancel, args);
+                let work = node(connector, target, catalog, password, access, cancel, args);
                 let block = tokio::time::timeout(NODE_WITHIN, work).await.unwrap_or_else(|_| {
                     let text = format!("not finished within {} s", NODE_WITHIN.as_secs());
                     Err(SessionError::new(FailureKind::Deadline, text))
@@ -118,6 +134,7 @@ async fn node(
     target: &Target,
     catalog: &Catalog,
     password: Option<&SudoPassword>,
+    access: &KubeletAccess,
     cancel: &CancellationToken,
     args: &RevertArgs,
 ) -> Result<Block, SessionError> {
@@ -125,7 +142,10 @@ async fn node(
     let way = OneSession(session);
     let shell =
         NodeShell { way: &way, facts: &facts.shell, password: password.map(SudoPassword::secret), persistent: false };
-    let block = if shell.is_root() { look_and_repair(&shell, &facts, args).await } else { no_rights() };
+    let kubelet = access.credential.is_some().then(|| Kubelet::new(access, target, &facts));
+    let on_node = kubelet.as_ref().map(|kubelet| OnNode { kubelet, way: &way });
+    let kubelet = on_node.as_ref().map(|kubelet| kubelet as &dyn Verbosity);
+    let block = if shell.is_root() { look_and_repair(&shell, &facts, kubelet, args).await } else { no_rights() };
     way.0.close().await;
     block
 }
@@ -136,28 +156,43 @@ fn no_rights() -> Result<Block, SessionError> {
 
 async fn look_and_repair(
     shell: &NodeShell<'_>,
-    facts: &crate::plan::NodeFacts,
+    facts: &NodeFacts,
+    kubelet: Option<&dyn Verbosity>,
     args: &RevertArgs,
 ) -> Result<Block, SessionError> {
     let failed = |e: crate::change::ShellError| SessionError::new(FailureKind::ExecStalled, e.to_string());
     let (place, at) = (Place::default(), Whereabouts::of(facts));
-    let found = recover::survey(shell, &place, &at).await.map_err(failed)?;
+    let notes = NotePlace::default();
+    let raised = recover::survey_verbosity(shell, &notes).await.map_err(failed)?;
+    let mut found = recover::survey(shell, &place, &at).await.map_err(failed)?;
+    found.more = !raised.clean();
     let mut lines = found.sentences();
-    if found.clean() || args.dry_run {
-        if !found.clean() && !found.busy() {
-            lines.push("nothing was changed; without --dry-run it is undone".to_owned());
+    lines.extend(raised.sentences());
+    if (found.clean() && raised.clean()) || args.dry_run {
+        let (abandoned, raised_still) = (!found.clean() && !found.busy(), !raised.clean() && !raised.busy());
+        if abandoned || raised_still {
+            let asks = raised_still && raised.needs_credential() && kubelet.is_none();
+            let how = if asks { " the kubelet's credential is needed, as for collect, and" } else { "" };
+            lines.push(format!("nothing was changed;{how} without --dry-run it is undone"));
         }
-        return Ok(Block { lines, clean: found.clean() || found.busy() });
+        return Ok(Block { lines, clean: !abandoned && !raised_still });
     }
-    let clean = match recover::repair(shell, &place, &at, &found, args.force).await {
+    let mut clean = true;
+    let mut keep = |verdict: Result<recover::Verdict, crate::change::ShellError>| match verdict {
         Ok(verdict) => {
             lines.extend(verdict.lines);
-            verdict.clean
+            clean &= verdict.clean;
         }
         Err(error) => {
             lines.push(format!("not finished: {error}; run it again"));
-            false
+            clean = false;
         }
     };
+    if !found.clean() {
+        keep(recover::repair(shell, &place, &at, &found, args.force).await);
+    }
+    if !raised.clean() {
+        keep(recover::repair_verbosity(shell, &notes, &raised, kubelet, args.force).await);
+    }
     Ok(Block { lines, clean })
 }

@@ -71,6 +71,7 @@ impl StepArgs {
             exclude: patterns(&self.exclude).map_err(usage)?,
             since: self.since.as_deref().map(str::parse::<Since>).transpose().map_err(usage)?,
             changes: changes.policy(&inventory.map(|i| i.changes.clone()).unwrap_or_default())?,
+            kubelet: crate::plan::KubeletSelection::default(),
             logs,
         };
         if let Some(Since::At(time)) = selection.since

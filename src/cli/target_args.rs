@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::error::AppError;
 use super::exit;
+use crate::credential::read_secret_file;
 use crate::inventory::target::{HostKeyMode, Sudo};
-use crate::inventory::{Overrides, Selected, SelectionRequest, Target, select, wants_stdin};
+use crate::inventory::{Inventory, InventoryError, Overrides, SelectionRequest, Target, wants_stdin};
 use crate::session::{Ask, Connector, ConnectorOptions, command};
 
 /// Enough of a key file to tell what it is.
@@ -103,27 +104,34 @@ pub(crate) enum SudoFlag {
 }
 
 impl TargetArgs {
-    /// Resolves the selection.
+    /// Returns what these flags ask for; reads standard input where `-` stands for it.
     ///
     /// # Errors
-    /// Exit 2 for bad patterns, exit 3 for a bad inventory or ssh configuration, or a key file named
-    /// by a flag that is none.
-    pub(crate) async fn select(&self) -> Result<Selected, AppError> {
+    /// Exit 2 if standard input cannot be read, exit 3 for a key file named by a flag that is none.
+    pub(crate) fn request(&self) -> Result<SelectionRequest, AppError> {
         self.identity.iter().try_for_each(|path| check_key(path))?;
-        let request = SelectionRequest {
-            cluster: None,
+        Ok(SelectionRequest {
             patterns: self.nodes.clone(),
             stdin: self.stdin()?,
             inventory: self.inventory.clone(),
             ssh_config: self.ssh_config.clone(),
             local: self.local,
             overrides: self.overrides(),
+            cluster: None,
             max_nodes: self.max_nodes,
-        };
-        select(&request).await.map_err(|error| {
-            let code = if error.is_usage() { exit::USAGE } else { exit::SETUP };
-            AppError::from_chain(code, &error)
         })
+    }
+
+    /// Reads the inventory, if there is one.
+    ///
+    /// # Errors
+    /// Exit 3 when it cannot be used.
+    pub(crate) fn find_inventory(&self) -> Result<Option<Inventory>, AppError> {
+        let unusable = |error: InventoryError| {
+            AppError::from_chain(if error.is_usage() { exit::USAGE } else { exit::SETUP }, &error)
+        };
+        let found = Inventory::find(self.inventory.as_deref()).map_err(unusable)?;
+        found.map(|path| Inventory::load(&path, self.max_nodes)).transpose().map_err(unusable)
     }
 
     /// Returns these flags but for the nodes, as words of a shell, so that another command finds and reaches the same
@@ -235,6 +243,9 @@ impl TargetArgs {
     }
 }
 
+/// Of its first line, and whatever follows.
+const LONGEST_PASSWORD_FILE: usize = 64 << 10;
+
 /// Refuses a key file that cannot be of use on any node, before any is contacted. Keys of the inventory and of
 /// ssh_config are judged at the login, as `ssh` does: one of them may be meant for other nodes.
 fn check_key(path: &std::path::Path) -> Result<(), AppError> {
@@ -267,28 +278,51 @@ fn check_key(path: &std::path::Path) -> Result<(), AppError> {
 
 /// Reads the first line of a file only its owner may read.
 fn read_secret(path: &std::path::Path) -> Result<SecretString, AppError> {
-    use std::os::unix::fs::MetadataExt;
+    const WHAT: &str = "the sudo password file";
     let shown = path.display();
-    let meta = std::fs::metadata(path)
-        .map_err(|e| AppError::setup(format!("cannot read the sudo password file {shown}: {e}")))?;
-    if meta.mode() & 0o077 != 0 {
-        return Err(AppError::setup(format!("the sudo password file {shown} may be read by others"))
-            .hint(format!("chmod 600 {shown}")));
+    let text = read_secret_file(path, WHAT, LONGEST_PASSWORD_FILE).map_err(|e| AppError::setup(e.0))?;
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match std::str::from_utf8(line) {
+        Ok("") => Err(AppError::setup(format!("{WHAT} {shown} has no password on its first line"))),
+        Ok(line) => Ok(SecretString::from(line)),
+        Err(_) => Err(AppError::setup(format!("{WHAT} {shown} holds bytes that are no text"))),
     }
-    let text = SecretString::from(
-        std::fs::read_to_string(path)
-            .map_err(|e| AppError::setup(format!("cannot read the sudo password file {shown}: {e}")))?,
-    );
-    let line = text.expose_secret().lines().next().unwrap_or_default();
-    if line.is_empty() {
-        return Err(AppError::setup(format!("the sudo password file {shown} is empty")));
-    }
-    Ok(SecretString::from(line))
 }
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "test files need not survive a crash")]
+
     use super::*;
+
+    #[test]
+    fn a_sudo_password_is_the_first_line_of_a_file_of_ours() {
+        use secrecy::ExposeSecret;
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        let read = |text: &[u8], mode: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            read_secret(&path).map(|password| password.expose_secret().to_owned()).map_err(|e| e.text)
+        };
+        for good in ["a b", "a b\n", "a b\r\nmore"] {
+            assert_eq!(read(good.as_bytes(), 0o600), Ok("a b".to_owned()), "{good:?}");
+        }
+        for (text, mode, want) in [
+            (&b""[..], 0o600, "has no password on its first line"),
+            (b"\nlater", 0o600, "has no password on its first line"),
+            (b"\xff\xfe", 0o600, "bytes that are no text"),
+            (b"secret", 0o644, "may be read by others: chmod 600"),
+            (&[b'x'; LONGEST_PASSWORD_FILE + 1], 0o600, "is longer than 64 KiB"),
+        ] {
+            let error = read(text, mode).unwrap_err();
+            assert!(error.starts_with("the sudo password file /") && error.contains(want), "{error}");
+        }
+        assert!(read_secret(dir.path()).unwrap_err().text.contains("sudo password file"));
+    }
 
     #[test]
     fn the_way_to_the_nodes_can_be_given_to_another_command() {

@@ -14,13 +14,14 @@ use super::phase::{PhaseRun, Tally};
 use super::stacks::Stacks;
 use super::way::NodeWay;
 use crate::bundle::layout;
-use crate::change::dockerd_debug::{self, Operator};
+use crate::change::dockerd_debug::{self, Operator, Window};
 use crate::change::journal_window::{self, Cursors, WindowEnd};
+use crate::change::kubelet_verbosity::{LOWER_WITHIN, OnNode, Verbosity};
 use crate::change::preflight::{self, PreflightOutcome};
 use crate::change::{Applied, ChangeRecord, Check, DebugTarget, NodeShell, Permit, Scope, Way as _, recover};
 use crate::event::EventKind;
 use crate::evidence::{ChangeState, Outcome};
-use crate::plan::{Action, ChangeId, ChangePolicy, ChangeStep, NodePlan, Phase, PlannedStep};
+use crate::plan::{Action, ChangeId, ChangePolicy, ChangeStep, LogOf, NodePlan, Phase, PlannedStep};
 
 /// Signs of life go out this much more often than the lease needs.
 const RENEWALS_PER_LEASE: u32 = 6;
@@ -45,14 +46,13 @@ impl<'a> Changes<'a> {
         let mut stacks = self.prepare_stacks().await;
         self.sample(&mut stacks, 1).await;
         self.shims(&mut stacks).await;
-        let mut records = match self.open_window().await {
-            Ok((scope, cursors)) => self.window(scope, &cursors, &mut stacks).await,
-            Err(refused) => {
-                self.during().await;
-                self.sample_again(&mut stacks).await;
-                refused.into_iter().map(|record| *record).collect()
-            }
-        };
+        let Opened { scope, marks, refused: mut records } = self.open_all().await;
+        if scope.is_empty() {
+            self.during().await;
+            self.sample_again(&mut stacks).await;
+        } else {
+            records.extend(self.window(scope, &marks, &mut stacks).await);
+        }
         records.extend(self.conclude(stacks).await);
         records
     }
@@ -86,11 +86,9 @@ impl<'a> Changes<'a> {
 
     /// Runs the steps that a change does not make.
     async fn during(&mut self) {
-        let steps = self
-            .plan
-            .steps
-            .iter()
-            .filter(|step| step.phase == Phase::During && !matches!(step.action, Action::Change(_)));
+        let steps = self.plan.steps.iter().filter(|step| {
+            step.phase == Phase::During && !matches!(step.action, Action::Change(_) | Action::Kubelet(_))
+        });
         let parallel = self.ground.target.parallel_steps;
         let run = PhaseRun::new(self.ground, parallel, self.ground.stop, self.tally, steps);
         run.finish(self.way.session()).await;
@@ -98,19 +96,32 @@ impl<'a> Changes<'a> {
 
     // --- the debug window -----------------------------------------------------------------------
 
+    /// Opens what is wanted and allowed; one refused does not stop the other.
+    async fn open_all(&mut self) -> Opened {
+        let mut opened = Opened::default();
+        // It only reads, and may take long on a sick node: not while a lease runs.
+        let prepared = self.prepare_verbosity(&mut opened).await;
+        match self.open_window().await {
+            Ok((window, cursors)) => {
+                opened.scope.add(Applied::DockerdDebug(Box::new(window)));
+                opened.marks.push((ChangeId::DockerdDebug, cursors));
+            }
+            Err(refused) => opened.refused.extend(refused.map(|record| *record)),
+        }
+        if let Some(prepared) = prepared {
+            self.raise_verbosity(prepared, &mut opened).await;
+        }
+        opened
+    }
+
     /// Checks, and opens the window. `Err` holds the record of a window that was wanted and not opened.
-    async fn open_window(&mut self) -> Result<(Scope, Cursors), Option<Box<ChangeRecord>>> {
+    async fn open_window(&mut self) -> Result<(Window, Cursors), Option<Box<ChangeRecord>>> {
         let wanted = self.steps(ChangeId::DockerdDebug);
         if wanted.is_empty() {
             return Err(None);
         }
-        if self.over() {
-            for (step, ..) in wanted {
-                self.pass_stopped(step).await;
-            }
-            return Err(None);
-        }
-        match self.try_window().await {
+        let opened = if self.over() { Err(None) } else { self.try_window().await };
+        match opened {
             Ok(opened) => Ok(opened),
             Err(None) => {
                 for (step, ..) in wanted {
@@ -118,19 +129,30 @@ impl<'a> Changes<'a> {
                 }
                 Err(None)
             }
-            Err(Some(record)) => {
-                let record = self.with_node(*record);
-                for (step, ..) in wanted {
-                    self.pass(step, Outcome::Skipped, record.text.clone()).await;
-                }
-                self.tell(&record).await;
-                Err(Some(Box::new(record)))
-            }
+            Err(Some(record)) => Err(Some(Box::new(self.not_opened(*record).await))),
+        }
+    }
+
+    /// Tells of a change that was not made, and passes over its steps.
+    pub(super) async fn not_opened(&mut self, record: ChangeRecord) -> ChangeRecord {
+        let record = self.with_node(record);
+        for (step, ..) in self.steps(record.change) {
+            self.pass(step, Outcome::Skipped, record.text.clone()).await;
+        }
+        self.tell(&record).await;
+        record
+    }
+
+    pub(super) fn operator(&self) -> Operator {
+        Operator {
+            run_id: self.ground.ctx.run.run_id.clone(),
+            who: self.ground.ctx.run.operator.clone(),
+            node: self.ground.target.name.to_string(),
         }
     }
 
     /// Nothing within `Err`: the work was stopped before anything was changed.
-    async fn try_window(&mut self) -> Result<(Scope, Cursors), Option<Box<ChangeRecord>>> {
+    async fn try_window(&mut self) -> Result<(Window, Cursors), Option<Box<ChangeRecord>>> {
         let change = ChangeId::DockerdDebug;
         let refused = |state, text: String| Some(Box::new(ChangeRecord::not_made(change, "dockerd", state, text)));
         if let Some(lost) = &self.tally.failure {
@@ -143,11 +165,7 @@ impl<'a> Changes<'a> {
         let target = self.examine(&mut record).await?;
 
         let node = &self.ground.target.name;
-        let operator = Operator {
-            run_id: self.ground.ctx.run.run_id.clone(),
-            who: self.ground.ctx.run.operator.clone(),
-            node: node.to_string(),
-        };
+        let operator = self.operator();
         // Here as well, and before anything is changed: what to put back, should the node forget.
         let receipt = Receipt { run: &operator.run_id, who: &operator.who, target: &target, checks: &record.checks };
         if let Err(error) = self.ground.bundle.add_json(layout::RECEIPT, &receipt).await {
@@ -164,13 +182,11 @@ impl<'a> Changes<'a> {
                 let text = window.record().describe.clone();
                 let node = node.clone();
                 self.ground.ctx.events.send(EventKind::Change { node, change, state: None, text }).await;
-                let mut scope = Scope::default();
-                scope.add(Applied::DockerdDebug(window));
-                Ok((scope, cursors))
+                Ok((window, cursors))
             }
             Err(record) => {
                 if record.state != ChangeState::StillChanged {
-                    self.ground.ctx.open.closed(node);
+                    self.ground.ctx.open.closed(node, change);
                 }
                 Err(Some(record))
             }
@@ -215,7 +231,7 @@ impl<'a> Changes<'a> {
 
     /// The window from its opening to what the daemons wrote in it. It is closed when its time is over, also under
     /// steps that hang: they go on without debug.
-    async fn window(&mut self, scope: Scope, cursors: &Cursors, stacks: &mut Stacks) -> Vec<ChangeRecord> {
+    async fn window(&mut self, scope: Scope, marks: &[(ChangeId, Cursors)], stacks: &mut Stacks) -> Vec<ChangeRecord> {
         let enough = CancellationToken::new();
         let holding = hold(self.ground, self.way, self.policy, scope, &enough);
         let (records, ()) = tokio::join!(holding, self.inside(stacks, &enough));
@@ -223,16 +239,16 @@ impl<'a> Changes<'a> {
         for record in records {
             let record = self.with_node(record);
             self.tell(&record).await;
+            if record.state != ChangeState::StillChanged {
+                self.ground.ctx.open.closed(&self.ground.target.name, record.change);
+            }
             told.push(record);
         }
-        if told.iter().all(|record| record.state != ChangeState::StillChanged) {
-            self.ground.ctx.open.closed(&self.ground.target.name);
-        }
-        self.journals(cursors, &mut told).await;
+        self.journals(marks, &mut told).await;
         told
     }
 
-    /// What happens while debug is on.
+    /// What happens while the changes are in force.
     async fn inside(&mut self, stacks: &mut Stacks, enough: &CancellationToken) {
         self.during().await;
         self.sample_again(stacks).await;
@@ -251,33 +267,55 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Fetches what was logged from just before the change until now.
-    async fn journals(&mut self, cursors: &Cursors, records: &mut [ChangeRecord]) {
+    /// Fetches what was logged from just before each change until now.
+    async fn journals(&mut self, marks: &[(ChangeId, Cursors)], records: &mut [ChangeRecord]) {
         let shell = self.shell(true);
-        for (step, how, made) in self.steps(ChangeId::DockerdDebug) {
-            let Made::Window(log) = made else { continue };
-            let Some(mut taking) = self.begin(step, how).await else { continue };
-            let end = journal_window::fetch(&shell, cursors, log, &how.bounds, how.encoding, &mut taking.sink).await;
-            let end = match end {
-                WindowEnd::Complete => (Outcome::Complete, None),
-                WindowEnd::Absent(why) => (Outcome::Absent, Some(why)),
-                WindowEnd::Failed(why) => (Outcome::Failed, Some(why)),
-            };
-            self.finish(taking, &cursors.command(log), end).await;
+        for (change, cursors) in marks {
+            for (step, how, made) in self.steps(*change) {
+                let log = match made {
+                    Made::Window(log) => log,
+                    Made::Verbose => LogOf::Kubelet,
+                    Made::Stacks { .. } | Made::Shims => continue,
+                };
+                let Some(mut taking) = self.begin(step, how).await else { continue };
+                let end =
+                    journal_window::fetch(&shell, cursors, log, &how.bounds, how.encoding, &mut taking.sink).await;
+                let end = match end {
+                    WindowEnd::Complete => (Outcome::Complete, None),
+                    WindowEnd::Absent(why) => (Outcome::Absent, Some(why)),
+                    WindowEnd::Failed(why) => (Outcome::Failed, Some(why)),
+                };
+                self.finish(taking, &cursors.command(log), end).await;
+            }
         }
+        // The first mark is the earliest, and all of them are of the same logs.
+        let Some((change, cursors)) = marks.first() else { return };
         let dropped = journal_window::suppressed(&shell, cursors).await;
-        if let (Some(lines), Some(record)) = (dropped, records.first_mut()) {
+        if let (Some(lines), Some(record)) = (dropped, records.iter_mut().find(|record| record.change == *change)) {
             let so_far = format!("{lines}, as far as journald had said when it was read");
             record.after.insert("lines-dropped".to_owned(), so_far);
             if lines > 0 {
+                let when = match change {
+                    ChangeId::KubeletVerbosity => "the kubelet logged more",
+                    ChangeId::DockerdDebug | ChangeId::StackDump => "debug was on",
+                };
                 let text = format!(
-                    "at least {lines} lines were dropped by journald's rate limit while debug was on (it says so late)"
+                    "at least {lines} lines were dropped by journald's rate limit while {when} (it says so late)"
                 );
                 self.ground.ctx.events.warn(Some(&self.ground.target.name), text.clone()).await;
                 record.warnings.push(text);
             }
         }
     }
+}
+
+/// The changes that were made, and those that were wanted and not made.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) scope: Scope,
+    /// Where the logs ended before each that was made, the earliest first.
+    pub(super) marks: Vec<(ChangeId, Cursors)>,
+    pub(super) refused: Vec<ChangeRecord>,
 }
 
 /// Holds the changes in force for the time of the window, or until the work is stopped, there is `enough`, or the node
@@ -294,24 +332,32 @@ async fn hold(
         () = tokio::time::sleep(policy.window) => {}
         () = ground.stop.token().cancelled() => {}
         () = enough.cancelled() => {}
-        () = signs_of_life(ground, &shell, &scope, policy.lease / RENEWALS_PER_LEASE) => {}
+        () = signs_of_life(ground, &shell, &scope, policy.lease) => {}
     }
     way.insist();
     let receipts = scope.receipts();
+    let raised = receipts.iter().any(|record| record.change == ChangeId::KubeletVerbosity);
+    let budget = if raised { REVERT_BUDGET + LOWER_WITHIN } else { REVERT_BUDGET };
     let unseen = |mut record: ChangeRecord| {
         record.state = ChangeState::StillChanged;
         record.differences.push("not seen to be undone".to_owned());
-        record.text = "not seen to be undone: the node did not answer in time; its guard switches debug off".to_owned();
+        let then = match record.change {
+            ChangeId::KubeletVerbosity => "the kubelet may log more until it is restarted or put back",
+            ChangeId::DockerdDebug | ChangeId::StackDump => "its guard switches debug off",
+        };
+        record.text = format!("not seen to be undone: the node did not answer in time; {then}");
         record
     };
-    let reverted = tokio::time::timeout(REVERT_BUDGET, scope.revert(&shell)).await;
+    let on_node = ground.kubelet.map(|kubelet| OnNode { kubelet, way });
+    let kubelet = on_node.as_ref().map(|kubelet| kubelet as &dyn Verbosity);
+    let reverted = tokio::time::timeout(budget, scope.revert(&shell, kubelet)).await;
     reverted.unwrap_or_else(|_| receipts.into_iter().map(unseen).collect())
 }
 
 /// Tells the node that we live, until the change has come to an end there without us.
-async fn signs_of_life(ground: &NodeGround<'_>, shell: &NodeShell<'_>, scope: &Scope, every: Duration) {
+pub(super) async fn signs_of_life(ground: &NodeGround<'_>, shell: &NodeShell<'_>, scope: &Scope, lease: Duration) {
     loop {
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(lease / RENEWALS_PER_LEASE).await;
         match scope.renew(shell).await {
             Ok(true) => {}
             Ok(false) => {

@@ -15,6 +15,7 @@ use crate::bundle::{BundleError, BundleWriter, Closing, Ending};
 use crate::change::ChangeRecord;
 use crate::event::{ChangeSummary, NodeResult, NodeSummary, StepCounts};
 use crate::inventory::{NodeName, Target};
+use crate::kubelet::AccessRecord;
 use crate::plan::NodeFacts;
 use crate::session::command::ClockSample;
 use crate::session::{ConnectionFacts, FailureKind};
@@ -40,6 +41,8 @@ pub(crate) struct Ended {
     pub(crate) tally: Tally,
     /// What became of the changes.
     pub(crate) changes: Vec<ChangeRecord>,
+    /// How the kubelet was asked, if it was.
+    pub(crate) kubelet: Option<AccessRecord>,
     /// The daemons before and after.
     pub(crate) proof: Option<RestartProof>,
 }
@@ -89,6 +92,7 @@ pub(crate) async fn seal(
     let restarts = ended.proof.as_ref().map(proof::verdict).unwrap_or_default();
     let Tally { counts, missing, failure, disk, .. } = ended.tally;
     let closing = Closing {
+        kubelet: ended.kubelet,
         finished: Timestamp::now(),
         ending: match result {
             NodeResult::Complete => Ending::Complete,
@@ -161,9 +165,9 @@ pub(crate) fn not_started(node: &NodeName, reason: &str) -> NodeSummary {
 }
 
 /// Returns the summary of a node on which the program itself failed.
-pub(crate) fn panicked(node: &NodeName, error: &str, open: Option<ChangeSummary>) -> NodeSummary {
+pub(crate) fn panicked(node: &NodeName, error: &str, open: Vec<ChangeSummary>) -> NodeSummary {
     NodeSummary {
-        changes: open.into_iter().collect(),
+        changes: open,
         failure: Some("internal".to_owned()),
         reason: Some(format!("internal error: {error}")),
         hint: Some("please report this; what had been collected is in the .partial bundle".to_owned()),
@@ -194,6 +198,6 @@ fn file_size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |m| m.len())
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 
+use super::cluster::{self, ClusterEnd, ClusterRun};
 use super::ending::{not_started, panicked};
 use super::keeper::RecordKeeper;
 use super::node::{NodeContext, NodeEnd, RunIdentity, collect_node};
@@ -15,8 +16,9 @@ use super::shutdown::Shutdown;
 use super::stop::{RunStop, StopCause};
 use super::sudo_password::SudoPassword;
 use crate::bundle::{BundleError, BundleOptions, RunDir, RunRecord};
-use crate::event::{EventKind, EventSender, NodeSummary};
+use crate::event::{ClusterSummary, EventKind, EventSender, NodeSummary};
 use crate::inventory::Target;
+use crate::kubelet::KubeletAccess;
 use crate::plan::{Catalog, Selection};
 use crate::session::Connector;
 
@@ -42,8 +44,12 @@ pub struct RunOptions {
     pub sudo_password: Option<SudoPassword>,
     /// Who runs what.
     pub run: RunIdentity,
+    /// How kubelets are asked.
+    pub kubelet: KubeletAccess,
     /// Tells, at any moment, which nodes are changed.
     pub open: OpenChanges,
+    /// Evidence of the cluster, taken beside the nodes.
+    pub cluster: Option<ClusterRun>,
 }
 
 /// How a run went.
@@ -54,6 +60,8 @@ pub struct RunOutcome {
     pub disk: Option<BundleError>,
     /// The run's deadline passed before all nodes were done.
     pub deadline_passed: bool,
+    /// The evidence of the cluster, if it was asked for.
+    pub cluster: Option<ClusterSummary>,
 }
 
 /// Errors that keep a run from starting.
@@ -102,14 +110,22 @@ pub async fn run(
         deadline: options.node_deadline,
         events: events.clone(),
         stop: stop.clone(),
+        kubelet: options.kubelet,
         open: options.open,
     });
+
+    let mut beside: JoinSet<ClusterEnd> = JoinSet::new();
+    if let Some(run) = options.cluster {
+        let (ctx, targets) = (Arc::clone(&ctx), options.targets.clone());
+        beside.spawn(async move { cluster::collect_cluster(&run, &ctx, &targets).await });
+    }
 
     let mut queue: VecDeque<(usize, Target)> = options.targets.iter().cloned().enumerate().collect();
     let mut slots: Vec<Option<NodeSummary>> = vec![None; options.targets.len()];
     let mut flying: JoinSet<NodeEnd> = JoinSet::new();
     let mut index_of: HashMap<Id, usize> = HashMap::new();
     let mut disk = None;
+    let mut cluster = None;
     let mut deadline_passed = false;
     let mut evidence_bytes = 0_u64;
     let timer = tokio::time::sleep(options.run_deadline.unwrap_or(Duration::from_secs(u64::from(u32::MAX))));
@@ -125,7 +141,7 @@ pub async fn run(
             let handle = flying.spawn(async move { collect_node(&ctx, &target).await });
             index_of.insert(handle.id(), index);
         }
-        if flying.is_empty() {
+        if flying.is_empty() && beside.is_empty() {
             break;
         }
         tokio::select! {
@@ -134,11 +150,23 @@ pub async fn run(
                 stop.stop(StopCause::RunDeadline(options.run_deadline.unwrap_or_default()));
             }
             () = keeper.due() => keeper.catch_up(events).await,
-            joined = flying.join_next_with_id() => {
+            Some(joined) = beside.join_next() => {
+                let end = joined.unwrap_or_else(|error| ClusterEnd::panicked(&error.to_string()));
+                if let Some(error) = end.disk {
+                    stop.stop(StopCause::Disk);
+                    disk.get_or_insert(error);
+                }
+                if !end.summary.complete {
+                    events.warn(None, format!("cluster: {}", end.summary.text)).await;
+                }
+                evidence_bytes = evidence_bytes.saturating_add(end.summary.evidence_bytes);
+                keeper.note_cluster(end.summary.clone());
+                cluster = Some(end.summary);
+            }
+            Some(joined) = flying.join_next_with_id() => {
                 let (id, end) = match joined {
-                    None => break,
-                    Some(Ok((id, end))) => (id, Ok(end)),
-                    Some(Err(error)) => (error.id(), Err(error)),
+                    Ok((id, end)) => (id, Ok(end)),
+                    Err(error) => (error.id(), Err(error)),
                 };
                 let Some(index) = index_of.remove(&id) else { continue };
                 let Some(target) = options.targets.get(index) else { continue };
@@ -181,5 +209,5 @@ pub async fn run(
         nodes.push(summary);
     }
     keeper.catch_up(events).await;
-    Ok(RunOutcome { nodes, disk, deadline_passed })
+    Ok(RunOutcome { nodes, disk, deadline_passed, cluster })
 }

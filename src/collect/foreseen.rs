@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::made::Made;
 use super::way::OneSession;
+use crate::change::kubelet_verbosity::{self, NotePlace};
 use crate::change::preflight::{self, PreflightOutcome};
 use crate::change::stack_dump::{self, Subject};
 use crate::change::{NodeShell, recover};
@@ -79,6 +80,17 @@ pub(super) async fn foresee(
                 examined.warnings.into_iter().for_each(|warning| say(false, warning));
             }
             Err(_) => say(false, unknown("the debug window")),
+        }
+    }
+    if made.contains(&Made::Verbose) {
+        let change = ChangeId::KubeletVerbosity;
+        let asked = "asked first: GET /configz for the level before, without which it is refused; it takes the rules \
+                     get and update of nodes/proxy";
+        foreseen.push(Foreseen { change, refused: false, text: asked.to_owned() });
+        let place = NotePlace::default();
+        let looking = kubelet_verbosity::in_the_way(&shell, &place, "plegcollect revert");
+        if let Ok(Ok(Some(text))) = tokio::time::timeout(WITHIN, looking).await {
+            foreseen.push(Foreseen { change, refused: true, text });
         }
     }
     foreseen

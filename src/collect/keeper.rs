@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bundle::{BundleError, RunRecord};
-use crate::event::{EventSender, NodeSummary};
+use crate::event::{ClusterSummary, EventSender, NodeSummary};
 
 /// Least time between the end of one save and the next.
 const LEAST: Duration = Duration::from_secs(1);
@@ -37,6 +37,12 @@ impl<'a> RecordKeeper<'a> {
     /// Notes that a node is over.
     pub(crate) fn note(&mut self, summary: NodeSummary) {
         self.record.nodes.push(summary);
+        self.behind = true;
+    }
+
+    /// Notes that the evidence of the cluster is there.
+    pub(crate) fn note_cluster(&mut self, summary: ClusterSummary) {
+        self.record.cluster = Some(summary);
         self.behind = true;
     }
 

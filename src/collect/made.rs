@@ -25,6 +25,8 @@ pub(super) enum Made {
     Shims,
     /// What a daemon logged in the debug window.
     Window(LogOf),
+    /// What the kubelet logged while its verbosity was raised.
+    Verbose,
 }
 
 impl Made {
@@ -38,6 +40,7 @@ impl Made {
             "docker/journal-window" => Self::Window(LogOf::Docker),
             "containerd/journal-window" => Self::Window(LogOf::Containerd),
             "kubelet/journal-window" => Self::Window(LogOf::Kubelet),
+            "kubelet/journal-verbose" => Self::Verbose,
             _ => return None,
         })
     }
@@ -45,7 +48,7 @@ impl Made {
     pub(super) const fn subject(self) -> Option<Subject> {
         match self {
             Self::Stacks { subject, .. } => Some(subject),
-            Self::Shims | Self::Window(_) => None,
+            Self::Shims | Self::Window(_) | Self::Verbose => None,
         }
     }
 }
@@ -168,6 +171,19 @@ impl<'a> Changes<'a> {
             state: ChangeState::StillChanged,
             text: format!(
                 "dockerd debug may have been on when the run ended; the guard on the node switches it off within {lease} and a few seconds"
+            ),
+            mend: Some(self.mend()),
+        }
+    }
+
+    /// The same of the kubelet's verbosity, which nothing on the node puts back.
+    pub(super) fn told_of_verbosity(&self) -> ChangeSummary {
+        let level = self.policy.kubelet_verbosity.unwrap_or_default();
+        ChangeSummary {
+            change: ChangeId::KubeletVerbosity,
+            state: ChangeState::StillChanged,
+            text: format!(
+                "the kubelet may log at level {level} since the run ended, until it is restarted or put back with its credential"
             ),
             mend: Some(self.mend()),
         }

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::changes::Changes;
 use super::ending::{Ended, seal, without_bundle};
+use super::kubelet::KubeletLane;
 use super::open_changes::OpenChanges;
 use super::phase::{Ground, PhaseRun, Tally, not_run};
 use super::probe::{self, Probed};
@@ -25,7 +27,8 @@ use crate::change::Way as _;
 use crate::event::{EventKind, EventSender, NodeSummary};
 use crate::evidence::{Outcome, StepRecord};
 use crate::inventory::{NodeName, Target};
-use crate::plan::{Catalog, NodeFacts, NodePlan, Phase, PlannedStep, Run, Selection};
+use crate::kubelet::{Kubelet, KubeletAccess};
+use crate::plan::{Action, Catalog, NodeFacts, NodePlan, Phase, PlannedStep, Run, Selection};
 use crate::session::{ConnectionFacts, Connector, FailureKind, Session, SessionError, Timings};
 
 /// Share of a node's deadline kept back for sealing its bundle.
@@ -43,6 +46,7 @@ pub(crate) struct NodeContext {
     pub(crate) deadline: Duration,
     pub(crate) events: EventSender,
     pub(crate) stop: RunStop,
+    pub(crate) kubelet: KubeletAccess,
     pub(crate) open: OpenChanges,
 }
 
@@ -51,8 +55,8 @@ impl NodeContext {
         self.password.as_ref().map(SudoPassword::secret)
     }
 
-    fn header(&self, target: &Target) -> Header {
-        let mut header = Header::new(&self.run.run_id, target.name.clone(), Timestamp::now());
+    pub(super) fn header(&self, node: &NodeName) -> Header {
+        let mut header = Header::new(&self.run.run_id, node.clone(), Timestamp::now());
         header.command_line.clone_from(&self.run.command_line);
         header.operator.clone_from(&self.run.operator);
         header
@@ -88,7 +92,9 @@ pub(crate) async fn collect_node(ctx: &NodeContext, target: &Target) -> NodeEnd 
     let clock = Instant::now();
     ctx.events.send(EventKind::NodeStarted { node: target.name.clone(), deadline: ctx.deadline }).await;
 
-    let bundle = match BundleWriter::create(&ctx.run_dir, &target.name, &ctx.header(target), ctx.bundle.clone()).await {
+    let bundle = match BundleWriter::create(&ctx.run_dir, &target.name, &ctx.header(&target.name), ctx.bundle.clone())
+        .await
+    {
         Ok(bundle) => bundle,
         Err(error) => return NodeEnd { summary: without_bundle(target, &error, clock.elapsed()), disk: Some(error) },
     };
@@ -201,18 +207,29 @@ impl Life<'_> {
         ctx.events.send(EventKind::NodePlanned { node: target.name.clone(), steps: plan.steps.len() }).await;
 
         let Probed { facts, clock, .. } = probed;
-        let ground = NodeGround { ctx, target, bundle: &self.bundle, stop: self.stop, facts: &facts, way };
-        let tally = &mut self.ended.tally;
-        if plan.to_change() > 0 {
-            ground.phases(&plan, &[Phase::Before], tally).await;
-            let changes = Changes { ground: &ground, way, plan: &plan, policy: &ctx.selection.changes, tally };
-            self.ended.changes = changes.run().await;
-        } else {
-            // Nothing is changed, so what would run under a change need not wait for the samples (sar, iostat)
-            // that take seconds; it still starts after all that is more volatile.
-            ground.phases(&plan, &[Phase::Before, Phase::During], tally).await;
-        }
-        ground.phases(&plan, &[Phase::After], &mut self.ended.tally).await;
+        let runs = facts.kubelet.as_ref().is_some_and(|kubelet| kubelet.pid.is_some());
+        let kubelet = runs.then(|| Kubelet::new(&ctx.kubelet, target, &facts));
+        let (bundle, stop) = (&self.bundle, self.stop);
+        let ground = NodeGround { ctx, target, bundle, stop, facts: &facts, way, kubelet: kubelet.as_ref() };
+        let (tally, changed) = (&mut self.ended.tally, &mut self.ended.changes);
+        let (at, phase) = watch::channel(Phase::Before);
+        let (asked, ()) = tokio::join!(ground.ask_kubelet(&plan, phase), async {
+            if plan.to_change() > 0 {
+                ground.phases(&plan, &[Phase::Before], tally).await;
+                at.send_replace(Phase::During);
+                let changes = Changes { ground: &ground, way, plan: &plan, policy: &ctx.selection.changes, tally };
+                *changed = changes.run().await;
+            } else {
+                // Nothing is changed, so what would run under a change need not wait for the samples (sar, iostat)
+                // that take seconds; it still starts after all that is more volatile.
+                at.send_replace(Phase::During);
+                ground.phases(&plan, &[Phase::Before, Phase::During], tally).await;
+            }
+            at.send_replace(Phase::After);
+            ground.phases(&plan, &[Phase::After], tally).await;
+        });
+        self.ended.tally.merge(asked);
+        self.ended.kubelet = kubelet.as_ref().filter(|_| plan.to_ask() > 0).map(Kubelet::record);
         self.ended.proof = Some(proof::take(&ground, way).await);
         self.ended.planned = true;
         self.ended.facts = Some(facts);
@@ -264,6 +281,8 @@ pub(super) struct NodeGround<'a> {
     pub(super) stop: &'a NodeStop,
     pub(super) facts: &'a NodeFacts,
     pub(super) way: &'a NodeWay<'a>,
+    /// The node's kubelet, if it runs.
+    pub(super) kubelet: Option<&'a Kubelet>,
 }
 
 impl Ground for NodeGround<'_> {
@@ -323,8 +342,17 @@ impl Ground for NodeGround<'_> {
 impl NodeGround<'_> {
     /// Runs the steps of some phases as one queue.
     async fn phases(&self, plan: &NodePlan, phases: &[Phase], tally: &mut Tally) {
-        let steps = plan.steps.iter().filter(|step| phases.contains(&step.phase));
+        let here = |step: &&PlannedStep| phases.contains(&step.phase) && !matches!(step.action, Action::Kubelet(_));
+        let steps = plan.steps.iter().filter(here);
         PhaseRun::new(self, self.target.parallel_steps, self.stop, tally, steps).finish(self.way.session()).await;
+    }
+
+    /// Makes the requests to the kubelet.
+    async fn ask_kubelet(&self, plan: &NodePlan, phase: watch::Receiver<Phase>) -> Tally {
+        match self.kubelet {
+            Some(kubelet) => KubeletLane::new(self, kubelet, plan, phase).run().await,
+            None => Tally::default(),
+        }
     }
 
     pub(super) async fn tell(&self, record: StepRecord) {

@@ -89,6 +89,17 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Adds what has become of other steps of the node.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.counts.merge(&other.counts);
+        self.missing.extend(other.missing);
+        self.without_rights += other.without_rights;
+        self.failure = self.failure.take().or(other.failure);
+        self.disk = self.disk.take().or(other.disk);
+    }
+}
+
 /// Returns the record of a step that is not run.
 pub(crate) fn not_run(step: &PlannedStep, outcome: Outcome, reason: String) -> StepRecord {
     StepRecord {
@@ -221,11 +232,15 @@ impl<'a, G: Ground> PhaseRun<'a, G> {
         let (outcome, reason) = match (&step.action, self.stop.cause(), error) {
             (Action::Absent(reason), ..) => (Outcome::Absent, reason.clone()),
             (Action::Skipped(reason), ..) => (Outcome::Skipped, reason.clone()),
-            (Action::Run(_) | Action::Change(_), Some(cause), _) => (cause.outcome(), cause.text()),
-            (Action::Run(_) | Action::Change(_), None, Some(error)) => {
+            (Action::Run(_) | Action::Kubelet(_) | Action::Change(_), Some(cause), _) => {
+                (cause.outcome(), cause.text())
+            }
+            (Action::Run(_) | Action::Kubelet(_) | Action::Change(_), None, Some(error)) => {
                 (Outcome::Lost, format!("not run: {}", error.text))
             }
-            (Action::Run(_) | Action::Change(_), None, None) => (Outcome::Lost, "not run".to_owned()),
+            (Action::Run(_) | Action::Kubelet(_) | Action::Change(_), None, None) => {
+                (Outcome::Lost, "not run".to_owned())
+            }
         };
         let record = not_run(step, outcome, reason);
         self.tally.count(&record);

@@ -1,15 +1,21 @@
 //! Builds one node's plan from the catalog, the selection and the node's facts. Pure; no I/O.
 //! Called by `collect/` for each node and by `plegcollect plan`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::catalog::{self, Catalog};
-use super::changes::ChangePolicy;
 use super::facts::NodeFacts;
+use super::kubelet::{KubeletGet, KubeletPort, KubeletSelection};
 use super::placeholder::{Template, Values};
 use super::schema::{How, StepSpec, Way};
 use super::selection::Selection;
 use super::step::{Action, ChangeStep, Encoding, NodePlan, Phase, PlannedStep, Run, What};
+
+/// Why the kubelet's authenticated port is not asked.
+const NO_CREDENTIAL: &str =
+    "no credential for the kubelet is given (--kubelet-token-file and its like, or [kubelet] of the inventory)";
 
 /// Below this much available memory (the larger of 64 MiB and 2 % of all) heavy steps are left out: they could be
 /// what brings the node down.
@@ -22,7 +28,9 @@ const LEAST_MEMORY_KIB: u64 = 64 * 1024;
 /// Steps that are not selected are not in the plan.
 #[must_use]
 pub fn build(catalog: &Catalog, selection: &Selection, facts: &NodeFacts, now: Timestamp) -> NodePlan {
-    let values = Values { facts, since_seconds: selection.since_seconds(now) };
+    let kubelet = &selection.kubelet;
+    let (since_seconds, cpu_profile) = (selection.since_seconds(now), kubelet.cpu_profile.as_secs());
+    let values = Values { facts, since_seconds, cpu_profile };
     let mut chosen: Vec<&StepSpec> = selection.chosen(catalog).collect();
     chosen.sort_by_key(|step| (step.phase, step.volatility));
     let steps = chosen
@@ -31,7 +39,7 @@ pub fn build(catalog: &Catalog, selection: &Selection, facts: &NodeFacts, now: T
             id: step.id.clone(),
             file: step.file.clone(),
             phase: step.phase,
-            action: action(step, &selection.changes, values),
+            action: action(step, selection, values),
             about: step.about.clone(),
             heavy: step.heavy,
         })
@@ -44,6 +52,12 @@ impl NodePlan {
     #[must_use]
     pub fn to_run(&self) -> usize {
         self.steps.iter().filter(|s| matches!(s.action, Action::Run(_))).count()
+    }
+
+    /// Returns the number of requests to the kubelet.
+    #[must_use]
+    pub fn to_ask(&self) -> usize {
+        self.steps.iter().filter(|s| matches!(s.action, Action::Kubelet(_))).count()
     }
 
     /// Returns the number of steps a change to the node yields.
@@ -70,13 +84,13 @@ impl NodePlan {
     }
 }
 
-fn action(step: &StepSpec, changes: &ChangePolicy, values: Values<'_>) -> Action {
+fn action(step: &StepSpec, selection: &Selection, values: Values<'_>) -> Action {
     let facts = values.facts;
     if let Some(why) = step.requires.iter().find_map(|c| c.missing(facts)) {
         return Action::Absent(sentence(&why));
     }
     if let Some(made_by) = step.made_by {
-        return match changes.leaves_out(made_by) {
+        return match selection.changes.leaves_out(made_by) {
             Some(why) => Action::Skipped(sentence(why)),
             None => Action::Change(ChangeStep {
                 change: made_by.change(),
@@ -87,6 +101,9 @@ fn action(step: &StepSpec, changes: &ChangePolicy, values: Values<'_>) -> Action
     }
     let mut reasons: Vec<String> = Vec::new();
     for way in &step.ways {
+        if let How::Kubelet(_) | How::KubeletHealthz(_) = &way.how {
+            return asked(step, way, &selection.kubelet, values);
+        }
         match what(way, values) {
             Ok(what) => {
                 if step.heavy
@@ -108,6 +125,28 @@ fn action(step: &StepSpec, changes: &ChangePolicy, values: Values<'_>) -> Action
         }
     }
     Action::Absent(sentence(&reasons.join("; ")))
+}
+
+/// Returns what the kubelet is asked for by a step, or why it is not.
+fn asked(step: &StepSpec, way: &Way, kubelet: &KubeletSelection, values: Values<'_>) -> Action {
+    if let Some(why) = way.requires.iter().find_map(|c| c.missing(values.facts)) {
+        return Action::Absent(sentence(&why));
+    }
+    let (port, path) = match &way.how {
+        How::Kubelet(_) if !kubelet.credential => return Action::Skipped(sentence(NO_CREDENTIAL)),
+        How::Kubelet(path) => match path.fill(values) {
+            Ok(path) => (KubeletPort::Api, path),
+            Err(why) => return Action::Skipped(sentence(&why)),
+        },
+        How::KubeletHealthz(path) => (KubeletPort::Healthz, path.clone()),
+        How::Argv(_) | How::Script { .. } | How::Read(_) => return Action::Absent(sentence("nothing to ask for")),
+    };
+    let mut bounds = step.bounds;
+    if matches!(&way.how, How::Kubelet(path) if path.literal().is_none()) {
+        // The answer comes when the profile is over.
+        bounds.timeout += Duration::from_secs(values.cpu_profile);
+    }
+    Action::Kubelet(KubeletGet { port, path, bounds, gzip: step.compress })
 }
 
 /// Returns what a way runs on this node, or why it cannot, as a clause.
@@ -148,6 +187,7 @@ fn what(way: &Way, values: Values<'_>) -> Result<What, String> {
             Ok(What::Script { text: catalog::shipped(text, name.is_some()), args: fill(args)? })
         }
         How::Read(paths) => read(fill(paths)?, facts),
+        How::Kubelet(_) | How::KubeletHealthz(_) => Err("the kubelet is asked otherwise".to_owned()),
     }
 }
 

@@ -281,6 +281,8 @@ fn describe(how: &How) -> String {
         How::Script { name: Some(name), .. } => name.clone(),
         How::Script { name: None, .. } => "a script".to_owned(),
         How::Read(paths) => paths.iter().map(Template::source).collect::<Vec<_>>().join(" "),
+        How::Kubelet(path) => format!("GET :10250{}", path.source()),
+        How::KubeletHealthz(path) => format!("GET :10248{path}"),
     }
 }
 
@@ -289,6 +291,7 @@ const fn made_by_words(made_by: MadeBy) -> &'static str {
         MadeBy::DockerdDebug => "the debug window",
         MadeBy::StackDump => "SIGUSR1 to the daemon",
         MadeBy::ShimStackDump => "SIGUSR1 to shims, with `--shim-stacks`",
+        MadeBy::KubeletVerbosity => "the kubelet's raised verbosity, with `--kubelet-verbosity`",
     }
 }
 

@@ -63,6 +63,17 @@ impl Keys {
         texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
     }
 
+    /// One text with placeholders.
+    pub(crate) fn template(&mut self, key: &'static str) -> Result<Option<Template>, String> {
+        if !matches!(self.table.get(key), None | Some(toml::Value::String(_))) {
+            return Err(format!("key `{}{key}` must be a text", self.place));
+        }
+        if let Some(toml::Value::String(text)) = self.table.remove(key) {
+            self.table.insert(key.to_owned(), toml::Value::Array(vec![toml::Value::String(text)]));
+        }
+        Ok(self.templates(key)?.and_then(|list| list.into_iter().next()))
+    }
+
     pub(crate) fn flag(&mut self, key: &str) -> Result<bool, String> {
         match self.table.remove(key) {
             None => Ok(false),

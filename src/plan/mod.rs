@@ -1,4 +1,5 @@
-//! What, as data: the step catalog, the facts of a node, and the plan built from both. Pure; no I/O.
+//! What, as data: the step catalog, the facts of a node, and the plan built from both; what API servers are asked, and the
+//! rights that all requests need. Pure; no I/O.
 
 pub mod build;
 pub mod capability;
@@ -11,9 +12,11 @@ pub mod kubelet;
 pub mod logs;
 pub mod placeholder;
 pub mod probe;
+pub mod rbac;
 pub mod schema;
 pub mod selection;
 pub mod step;
+mod way;
 
 pub use build::build;
 pub use catalog::Catalog;

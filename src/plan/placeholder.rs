@@ -5,7 +5,7 @@
 use super::facts::{Daemon, NodeFacts};
 
 /// Names that may stand between braces, for messages. A `?` behind one makes it optional: empty if unknown.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 15] = [
     "since",
     "since.seconds",
     "dockerd.pid",
@@ -18,6 +18,7 @@ pub(crate) const NAMES: [&str; 14] = [
     "kubelet.pid",
     "kubelet.unit",
     "kubelet.config",
+    "cpu-profile",
     "daemon-json",
     "crictl.endpoint",
 ];
@@ -39,6 +40,8 @@ pub(crate) struct Values<'a> {
     pub(crate) facts: &'a NodeFacts,
     /// How far back logs are read.
     pub(crate) since_seconds: u64,
+    /// Length of the CPU profile; 0: none.
+    pub(crate) cpu_profile: u64,
 }
 
 impl Template {
@@ -136,6 +139,8 @@ impl Values<'_> {
             // Counted back from the node's own clock, so that a clock that is off does no harm. journalctl of
             // systemd 219 knows this form too; it need not know "UTC" in an absolute time.
             "since" => Ok(format!("-{}s", self.since_seconds)),
+            "cpu-profile" if self.cpu_profile == 0 => Err("no CPU profile is asked for (--cpu-profile 0)".to_owned()),
+            "cpu-profile" => Ok(self.cpu_profile.to_string()),
             "since.seconds" => Ok(self.since_seconds.to_string()),
             "daemon-json" => Ok(flag_path(facts.dockerd.as_ref(), "--config-file")
                 .unwrap_or_else(|| "/etc/docker/daemon.json".to_owned())),
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn fills_values_into_single_arguments() {
         let facts = kubelet(&["kubelet", "--config=/a", "--config", "/etc/kubelet.yaml"]);
-        let values = Values { facts: &facts, since_seconds: 7200 };
+        let values = Values { facts: &facts, since_seconds: 7200, cpu_profile: 5 };
         for (text, want) in [
             ("plain", Ok("plain")),
             ("", Ok("")),
@@ -285,7 +290,7 @@ mod tests {
         for bad in ["--config=../etc/shadow", "--config=-n", "--config=/a\u{1}b", "--config=", "--config=/dev/watchdog"]
         {
             let facts = kubelet(&[bad]);
-            let values = Values { facts: &facts, since_seconds: 1 };
+            let values = Values { facts: &facts, since_seconds: 1, cpu_profile: 5 };
             assert_eq!(
                 Template::parse("{kubelet.config}").unwrap().fill(values).unwrap(),
                 "/var/lib/kubelet/config.yaml",

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 
 use super::catalog::Catalog;
 use super::changes::ChangePolicy;
+use super::cluster::CLUSTER_STEPS;
+use super::kubelet::KubeletSelection;
 use super::logs::LogFiles;
 use super::schema::StepSpec;
 
@@ -26,6 +28,8 @@ pub struct Selection {
     pub since: Option<Since>,
     /// What may be changed on nodes.
     pub changes: ChangePolicy,
+    /// What is asked of kubelets.
+    pub kubelet: KubeletSelection,
     /// Files daemons log to, where the operator named them.
     pub logs: LogFiles,
 }
@@ -143,11 +147,12 @@ impl Selection {
     /// Returns the chosen steps, in catalog order.
     ///
     /// # Errors
-    /// A pattern that matches no step of the catalog, or a selection that leaves nothing.
+    /// A pattern that matches no step of the catalog or of the cluster, or a selection that leaves neither.
     pub fn resolve<'a>(&self, catalog: &'a Catalog) -> Result<Vec<&'a StepSpec>, SelectionError> {
         for (flag, patterns) in [("--include", &self.include), ("--exclude", &self.exclude)] {
             for pattern in patterns {
-                if !catalog.steps().iter().any(|s| pattern.matches(s.id.as_str())) {
+                let on_nodes = catalog.steps().iter().any(|s| pattern.matches(s.id.as_str()));
+                if !on_nodes && !CLUSTER_STEPS.iter().any(|s| pattern.matches(s.id)) {
                     let near = catalog.nearest(&pattern.0);
                     let hint =
                         if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) };
@@ -156,7 +161,7 @@ impl Selection {
             }
         }
         let chosen: Vec<&StepSpec> = self.chosen(catalog).collect();
-        if chosen.is_empty() { Err(SelectionError::Nothing) } else { Ok(chosen) }
+        if chosen.is_empty() && self.cluster_steps().is_empty() { Err(SelectionError::Nothing) } else { Ok(chosen) }
     }
 
     /// Returns the chosen steps without checking the patterns.

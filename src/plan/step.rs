@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::changes::ChangeId;
+use super::kubelet::KubeletGet;
 
 /// A step's name everywhere: flags, events, manifest, bundle path. `area/name`, for example
 /// `host/ps`; each part is `[a-z0-9]` with `-` and `.` inside, so it is a safe path.
@@ -171,6 +172,8 @@ pub enum Action {
     Absent(String),
     /// Left out by choice; the reason, one sentence.
     Skipped(String),
+    /// The kubelet is asked over HTTP; see `kubelet/`.
+    Kubelet(KubeletGet),
     /// A change to the node yields it; see `change/`.
     Change(ChangeStep),
 }

@@ -98,6 +98,7 @@ fn node_line(flight: &Flight, now: Timestamp, width: usize, name_width: usize, c
                     Some(n) if flight.finished >= n => "sealing the bundle".to_owned(),
                     Some(_) => match flight.changed {
                         Some(ChangeId::DockerdDebug) => "dockerd's debug window".to_owned(),
+                        Some(ChangeId::KubeletVerbosity) => "kubelet's raised verbosity".to_owned(),
                         Some(ChangeId::StackDump) | None => "between steps".to_owned(),
                     },
                 },

@@ -56,7 +56,7 @@ pub(crate) fn line(event: &Event, level: Level) -> Option<String> {
                 .to_owned()
         }
         EventKind::Interrupted { again: true } => {
-            "interrupted again: stopping at once; nodes undo by themselves what is still changed".to_owned()
+            "interrupted again: stopping at once; what may still be changed is named at the end".to_owned()
         }
         EventKind::RunFinished { exit_code, took } if normal => {
             format!("run over after {}, exit code {exit_code}", duration(*took))

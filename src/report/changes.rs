@@ -101,6 +101,7 @@ const fn name(change: ChangeId) -> &'static str {
     match change {
         ChangeId::DockerdDebug => "dockerd debug",
         ChangeId::StackDump => "stacks",
+        ChangeId::KubeletVerbosity => "kubelet verbosity",
     }
 }
 

@@ -1,5 +1,5 @@
 //! Groups: which nodes share a row, and which share a paragraph. A fleet of hundreds reads as a
-//! handful of rows; nodes with evidence missing keep a row of their own.
+//! handful of rows; nodes with evidence missing keep a row of their own, unless they are many and miss the same.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use crate::event::{NodeResult, NodeSummary, StepCounts};
 use crate::inventory::NodeName;
 use crate::wording::safe;
 
+use super::missing;
 use super::words::claim;
 
 /// Up to so many nodes each has a row of its own.
@@ -41,16 +42,22 @@ impl Row<'_> {
 /// Returns the rows of the table, in the order of the nodes.
 pub(super) fn rows(nodes: &[NodeSummary]) -> Vec<Row<'_>> {
     let folds = nodes.len() > ROWS_EACH;
+    let many_partial = with(nodes, NodeResult::Partial).len() > ROWS_EACH;
     let mut rows: Vec<Row<'_>> = Vec::new();
     for node in nodes {
         let result = claim(node);
         let alike = |r: &&mut Row<'_>| r.result == result && r.steps == node.steps;
-        match rows.iter_mut().find(alike) {
-            Some(row) if folds && result != NodeResult::Partial => row.nodes.push(node),
+        let same = |row: &&mut Row<'_>| alike(row) && (result != NodeResult::Partial || same_missing(row, node));
+        match rows.iter_mut().find(same) {
+            Some(row) if folds && (result != NodeResult::Partial || many_partial) => row.nodes.push(node),
             _ => rows.push(Row { nodes: vec![node], result, steps: node.steps }),
         }
     }
     rows
+}
+
+fn same_missing(row: &Row<'_>, node: &NodeSummary) -> bool {
+    row.nodes.first().is_some_and(|first| missing::key(first) == missing::key(node))
 }
 
 /// Returns the nodes that were not reached, by class of failure (deadlines: and by what was
@@ -76,4 +83,37 @@ pub(super) fn with(nodes: &[NodeSummary], result: NodeResult) -> Vec<&NodeSummar
 /// Returns the names of nodes.
 pub(super) fn names(nodes: &[&NodeSummary]) -> Vec<NodeName> {
     nodes.iter().map(|n| n.node.clone()).collect()
+}
+
+/// Returns whether folded names hold no comma but within brackets.
+pub(super) fn is_one_pattern(folded: &str) -> bool {
+    let mut depth = 0_usize;
+    for c in folded.chars() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one_pattern;
+
+    #[test]
+    fn only_one_pattern_can_stand_in_a_path() {
+        for (folded, want) in [
+            ("worker-001", true),
+            ("worker-00[1-4,7]", true),
+            ("worker-[001-120]n[1,2]", true),
+            ("a,b", false),
+            ("worker-[1-4],db", false),
+            ("a,b-[1-2]", false),
+        ] {
+            assert_eq!(is_one_pattern(folded), want, "{folded}");
+        }
+    }
 }

@@ -9,13 +9,14 @@ use crate::inventory::NodeName;
 use crate::wording::{bytes, count, duration, path, safe};
 
 use super::RunSummary;
+use super::missing::{self, Cause};
 use super::words::{result, tally, unclean, why};
 use super::{changes, groups};
 
-/// Steps listed per node; the manifest has all of them.
-const STEPS_LISTED: usize = 50;
-/// Nodes with evidence missing that are told of one by one.
-const NODES_LISTED: usize = 200;
+/// Causes listed per node; the manifest has all steps.
+const CAUSES_LISTED: usize = 50;
+/// Groups of nodes with the same evidence missing that are told of.
+const GROUPS_LISTED: usize = 200;
 
 /// Returns SUMMARY.md.
 #[must_use]
@@ -33,6 +34,11 @@ pub fn render(nodes: &[NodeSummary], ctx: &RunSummary) -> String {
     out.line(&format!("- bundles: {}, {}, in {}", count(bundles, "file"), bytes(size), code_path(&ctx.out)));
     if ctx.interrupted {
         out.line("- **interrupted**: what had arrived until then is in the bundles");
+    }
+    if let Some(cluster) = &ctx.cluster {
+        let bundle = cluster.bundle.as_deref().map(|b| format!(", in {}", code_path(b))).unwrap_or_default();
+        out.line(&format!("- cluster: {}{bundle}", code(&cluster.text)));
+        causes(&mut out, &missing::causes(&cluster.missing));
     }
     for note in &ctx.notes {
         out.line(&format!("- note: {}", code(note)));
@@ -164,28 +170,44 @@ fn missing(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
         return;
     }
     out.heading("Evidence missing");
-    for node in partial.iter().take(NODES_LISTED) {
+    let groups = missing::alike(&partial);
+    for group in groups.iter().take(GROUPS_LISTED) {
+        let Some(node) = group.first() else { continue };
         let steps = unclean(&node.steps);
         let why = why(node);
         let steps = if steps.is_empty() || steps == why { String::new() } else { format!(" ({steps})") };
-        out.line(&format!("- {}: {}{steps}", code(node.node.as_str()), code(&why)));
+        let each = match group.nodes.len() {
+            1 => String::new(),
+            n => format!(", each of {}", count(n, "node")),
+        };
+        out.line(&format!("- {}: {}{steps}{each}", names(ctx, &group.names()), code(&why)));
+        if group.times_differ {
+            out.line(&format!("  - in the words of {}; times differ", code(node.node.as_str())));
+        }
         if node.sha256.is_none() {
             out.line("  - the bundle was not sealed");
         }
-        for step in node.missing.iter().take(STEPS_LISTED) {
-            out.line(&format!("  - {}", code(step)));
-        }
-        let more = node.missing.len().saturating_sub(STEPS_LISTED);
-        if more > 0 {
-            out.line(&format!("  - and {} more: see `manifest.json` in its bundle", count(more, "step")));
-        }
+        causes(out, &group.causes);
         if let Some(hint) = &node.hint {
             out.line(&format!("  - next: {}", code(hint)));
         }
     }
-    let rest = partial.get(NODES_LISTED..).unwrap_or_default();
+    let rest: Vec<&NodeSummary> = groups.iter().skip(GROUPS_LISTED).flat_map(|g| g.nodes.iter().copied()).collect();
     if !rest.is_empty() {
-        out.line(&format!("- and {} more: {}", count(rest.len(), "node"), names(ctx, &groups::names(rest))));
+        out.line(&format!("- and {} more: {}", count(rest.len(), "node"), names(ctx, &groups::names(&rest))));
+    }
+}
+
+fn causes(out: &mut Lines, causes: &[Cause]) {
+    for cause in causes.iter().take(CAUSES_LISTED) {
+        out.line(&format!("  - {}", code(&format!("{}{}", cause.head, cause.text))));
+        if let Some(others) = cause.others() {
+            out.line(&format!("    - {}", code(&others)));
+        }
+    }
+    let more = causes.len().saturating_sub(CAUSES_LISTED);
+    if more > 0 {
+        out.line(&format!("  - and {}: see `manifest.json` in the bundle", count(more, "other cause")));
     }
 }
 

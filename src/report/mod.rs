@@ -4,6 +4,8 @@
 mod changes;
 mod groups;
 pub mod markdown;
+mod page;
+mod missing;
 pub mod summary;
 mod table;
 #[cfg(test)]
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::event::ClusterSummary;
 use crate::inventory::NodeName;
 
 /// The run as a whole, beside its nodes.
@@ -36,6 +39,8 @@ pub struct RunSummary {
     pub interrupted: bool,
     /// Sentences about the run to be told with it (clock offsets, policy, an incomplete run.log).
     pub notes: Vec<String>,
+    /// The evidence of the cluster, if it was asked for.
+    pub cluster: Option<ClusterSummary>,
     /// Folds names: `worker-00[1-4,7]`.
     pub fold: fn(&[NodeName]) -> String,
 }

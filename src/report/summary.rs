@@ -9,21 +9,17 @@ use crate::wording::{bytes, columns, count, cut, duration, path, safe, wrap};
 use super::RunSummary;
 use super::changes;
 use super::groups::{self, Row};
+use super::missing::{self, Cause};
+use super::page::{BOLD, GREEN, Page, RED, YELLOW};
 use super::table::{Column, Table};
 use super::words::{claim, result, tally, unclean, why};
 
-/// Steps listed per node; the manifest has all of them.
-const STEPS_LISTED: usize = 6;
-/// Nodes with evidence missing that are told of one by one.
-const NODES_LISTED: usize = 30;
+/// Causes listed per node; the manifest has all steps.
+const CAUSES_LISTED: usize = 6;
+/// Groups of nodes with the same evidence missing that are told of.
+const GROUPS_LISTED: usize = 30;
 /// Columns the table takes beside folded names; what is left is theirs, longer ones stand below it.
 const BESIDE_NAMES: usize = 62;
-
-const BOLD: &str = "\u{1b}[1m";
-const GREEN: &str = "\u{1b}[32m";
-const YELLOW: &str = "\u{1b}[33m";
-const RED: &str = "\u{1b}[31m";
-const RESET: &str = "\u{1b}[0m";
 
 /// Returns the summary as text ending in a line break, no line wider than `width` columns (40 at
 /// least) but for paths, which stay whole so that they can be copied.
@@ -38,56 +34,6 @@ pub fn render(nodes: &[NodeSummary], ctx: &RunSummary, width: usize, color: bool
     not_started(&mut page, &groups::with(nodes, NodeResult::NotStarted), ctx);
     end(&mut page, nodes, ctx);
     page.out
-}
-
-/// Text under way.
-struct Page {
-    out: String,
-    width: usize,
-    color: bool,
-}
-
-impl Page {
-    fn line(&mut self, text: &str) {
-        self.out.push_str(text);
-        self.out.push('\n');
-    }
-
-    fn paint(&self, text: &str, style: &str) -> String {
-        if self.color && !style.is_empty() { format!("{style}{text}{RESET}") } else { text.to_owned() }
-    }
-
-    fn heading(&mut self, text: &str) {
-        let text = self.paint(text, BOLD);
-        self.line("");
-        self.line(&text);
-    }
-
-    /// Wraps a text behind a label; further lines stand under the first.
-    fn item(&mut self, indent: usize, label: &str, text: &str) {
-        let label_width = columns(label);
-        if indent + label_width > self.width / 2 {
-            // A label as long as a line stands for itself, with its text below.
-            for part in wrap(label, self.width.saturating_sub(indent)) {
-                self.line(&format!("{}{part}", " ".repeat(indent)));
-            }
-            for part in wrap(text, self.width.saturating_sub(indent + 4)) {
-                self.line(&format!("{}{part}", " ".repeat(indent + 4)));
-            }
-            return;
-        }
-        let room = self.width.saturating_sub(indent + label_width);
-        let mut label = label.to_owned();
-        for part in wrap(text, room) {
-            self.line(format!("{}{label}{part}", " ".repeat(indent)).trim_end());
-            label = " ".repeat(label_width);
-        }
-    }
-
-    /// Prints a path on a line of its own if it does not fit behind its label; never cut.
-    fn path(&mut self, indent: usize, label: &str, path: &str) {
-        self.line(&format!("{}{label}{path}", " ".repeat(indent)));
-    }
 }
 
 fn style(r: NodeResult) -> &'static str {
@@ -241,7 +187,7 @@ fn bundles(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
     if !regular.is_empty() {
         let folded = (ctx.fold)(&regular);
         // Several patterns cannot stand before one ".tar.zst".
-        let name = if is_one_pattern(&folded) { folded } else { "NODE".to_owned() };
+        let name = if groups::is_one_pattern(&folded) { folded } else { "NODE".to_owned() };
         page.path(0, "bundles: ", &path(&ctx.out.join(format!("{name}.tar.zst"))));
     }
     for node in nodes.iter().filter(|n| !usual(n)) {
@@ -251,26 +197,15 @@ fn bundles(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
     }
 }
 
-/// Returns whether folded names hold no comma but within brackets.
-fn is_one_pattern(folded: &str) -> bool {
-    let mut depth = 0_usize;
-    for c in folded.chars() {
-        match c {
-            '[' => depth += 1,
-            ']' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => return false,
-            _ => {}
-        }
-    }
-    true
-}
-
 fn missing(page: &mut Page, partial: &[&NodeSummary], ctx: &RunSummary) {
     if partial.is_empty() {
         return;
     }
     page.heading("Evidence missing");
-    for node in partial.iter().take(NODES_LISTED) {
+    let groups = missing::alike(partial);
+    for group in groups.iter().take(GROUPS_LISTED) {
+        let Some(node) = group.first() else { continue };
+        let several = group.nodes.len() > 1;
         let mut head = why(node);
         let steps = unclean(&node.steps);
         if !steps.is_empty() && steps != head {
@@ -279,26 +214,38 @@ fn missing(page: &mut Page, partial: &[&NodeSummary], ctx: &RunSummary) {
         if head.is_empty() {
             "some of it could not be read".clone_into(&mut head);
         }
-        page.item(2, &format!("{}: ", node.node), &head);
+        if several {
+            head = format!("{head}, each of {}", count(group.nodes.len(), "node"));
+        }
+        page.item(2, &format!("{}: ", (ctx.fold)(&group.names())), &head);
+        if group.times_differ {
+            page.item(4, "", &format!("In the words of {}; times differ.", node.node));
+        }
         if node.result == NodeResult::Complete {
             page.item(4, "", "It was reported as complete, which its figures do not bear out.");
         }
-        for step in node.missing.iter().take(STEPS_LISTED) {
-            page.item(4, "- ", &safe(step));
-        }
-        let more = node.missing.len().saturating_sub(STEPS_LISTED);
-        if more > 0 {
-            page.item(4, "- ", &format!("and {} more: see manifest.json in its bundle", count(more, "step")));
-        }
-        if let Some(bundle) = &node.bundle {
-            let label = if node.sha256.is_some() { "bundle: " } else { "bundle, not sealed: " };
-            page.path(4, label, &path(bundle));
+        causes(page, &group.causes, "its bundle");
+        if !several {
+            page.bundle(node.bundle.as_deref(), node.sha256.is_some());
         }
         next(page, node);
     }
-    let rest = partial.get(NODES_LISTED..).unwrap_or_default();
+    let rest: Vec<&NodeSummary> = groups.iter().skip(GROUPS_LISTED).flat_map(|g| g.nodes.iter().copied()).collect();
     if !rest.is_empty() {
-        page.item(2, "", &format!("and {} more: {}", count(rest.len(), "node"), (ctx.fold)(&groups::names(rest))));
+        page.item(2, "", &format!("and {} more: {}", count(rest.len(), "node"), (ctx.fold)(&groups::names(&rest))));
+    }
+}
+
+fn causes(page: &mut Page, causes: &[Cause], of: &str) {
+    for cause in causes.iter().take(CAUSES_LISTED) {
+        page.item(4, "- ", &format!("{}{}", cause.head, cause.text));
+        if let Some(others) = cause.others() {
+            page.item(6, "", &others);
+        }
+    }
+    let more = causes.len().saturating_sub(CAUSES_LISTED);
+    if more > 0 {
+        page.item(4, "- ", &format!("and {}: see manifest.json in {of}", count(more, "other cause")));
     }
 }
 
@@ -327,7 +274,7 @@ fn unreached(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
             page.item(4, &label, &why);
             next(page, first);
         }
-        for node in nodes.iter().filter(|n| n.bundle.is_some()).take(NODES_LISTED) {
+        for node in nodes.iter().filter(|n| n.bundle.is_some()).take(GROUPS_LISTED) {
             if let Some(bundle) = &node.bundle {
                 page.path(4, "bundle: ", &path(bundle));
             }
@@ -350,6 +297,11 @@ fn not_started(page: &mut Page, nodes: &[&NodeSummary], ctx: &RunSummary) {
 
 fn end(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
     page.line("");
+    if let Some(cluster) = &ctx.cluster {
+        page.item(0, "cluster: ", &safe(&cluster.text));
+        causes(page, &missing::causes(&cluster.missing), "its bundle");
+        page.bundle(cluster.bundle.as_deref(), cluster.sha256.is_some());
+    }
     for note in &ctx.notes {
         page.item(0, "note: ", &safe(note));
     }
@@ -369,24 +321,5 @@ fn end(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
         let style = if changes::still(nodes).is_empty() { YELLOW } else { RED };
         let painted = page.paint(&line, if all_well { GREEN } else { style });
         page.line(&painted);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_one_pattern;
-
-    #[test]
-    fn only_one_pattern_can_stand_in_a_path() {
-        for (folded, want) in [
-            ("worker-001", true),
-            ("worker-00[1-4,7]", true),
-            ("worker-[001-120]n[1,2]", true),
-            ("a,b", false),
-            ("worker-[1-4],db", false),
-            ("a,b-[1-2]", false),
-        ] {
-            assert_eq!(is_one_pattern(folded), want, "{folded}");
-        }
     }
 }

@@ -29,6 +29,7 @@ fn ctx(exit_code: u8, meaning: &str) -> RunSummary {
         exit_meaning: meaning.to_owned(),
         interrupted: false,
         notes: Vec::new(),
+        cluster: None,
         fold,
     }
 }
@@ -172,6 +173,63 @@ fn a_fleet_is_folded_but_for_nodes_with_evidence_missing() {
     let few: Vec<NodeSummary> = nodes.into_iter().take(40).collect();
     let text = summary::render(&few, &ctx(10, "some evidence is missing"), 80, false);
     assert_eq!(text.lines().filter(|l| l.starts_with("worker-0")).count(), 40, "{text}");
+}
+
+/// A node whose kubelet answered every request but the unauthenticated one with a 401.
+fn refused_by_kubelet(i: usize) -> NodeSummary {
+    let mut node = one(i, NodeResult::Partial);
+    node.steps.timed_out = 0;
+    node.steps.failed = 11;
+    let took = i % 3;
+    let why = format!(
+        "401 from the kubelet after 0.{took}s: either the token is not valid, or the kubelet cannot reach its API server \
+         to have it checked; 127.0.0.1:10248/healthz and the journal need no token"
+    );
+    let steps =
+        "goroutine-groups-1 goroutine-1 configz pods metrics-1 heap profile goroutine-groups-2 goroutine-2 metrics-2";
+    node.missing = vec![format!("kubelet/healthz: failed: {why}")];
+    node.missing.extend(steps.split(' ').map(|s| format!("kubelet/{s}: failed: not asked again: {why}")));
+    node
+}
+
+#[test]
+fn the_same_cause_is_told_once_for_one_node_three_and_sixty() {
+    let text = summary::render(&[refused_by_kubelet(3)], &ctx(10, "x"), 90, false);
+    let (_, text) = text.split_once("Evidence missing\n").unwrap();
+    let (text, _) = text.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(text, @r"
+    worker-003: 11 failed
+      - kubelet/healthz: failed: 401 from the kubelet after 0.0s: either the token is not
+        valid, or the kubelet cannot reach its API server to have it checked;
+        127.0.0.1:10248/healthz and the journal need no token
+        the same for 10 other steps: kubelet/goroutine-groups-1, goroutine-1, configz, pods,
+        metrics-1, heap, profile, goroutine-groups-2, goroutine-2, metrics-2
+      bundle: out/worker-003.tar.zst
+    ");
+
+    let mut three: Vec<NodeSummary> = (1..=3).map(refused_by_kubelet).collect();
+    three[1].missing.insert(0, "docker/info: timed-out: no end within 5s".to_owned());
+    let text = markdown::render(&three, &ctx(10, "x"));
+    let (_, text) = text.split_once("## Evidence missing\n").unwrap();
+    insta::assert_snapshot!(text, @r"
+    - `worker-001..worker-003`: `11 failed`, each of 2 nodes
+      - in the words of `worker-001`; times differ
+      - `kubelet/healthz: failed: 401 from the kubelet after 0.1s: either the token is not valid, or the kubelet cannot reach its API server to have it checked; 127.0.0.1:10248/healthz and the journal need no token`
+        - `the same for 10 other steps: kubelet/goroutine-groups-1, goroutine-1, configz, pods, metrics-1, heap, profile, goroutine-groups-2, goroutine-2, metrics-2`
+    - `worker-002`: `11 failed`
+      - `docker/info: timed-out: no end within 5s`
+      - `kubelet/healthz: failed: as on worker-001`
+        - `the same for 10 other steps: kubelet/goroutine-groups-1, goroutine-1, configz, pods, metrics-1, heap, profile, goroutine-groups-2, goroutine-2, metrics-2`
+    ");
+
+    let sixty: Vec<NodeSummary> = (1..=60).map(refused_by_kubelet).collect();
+    let text = summary::render(&sixty, &ctx(10, "x"), 90, false);
+    assert!(text.lines().count() < 35, "{text}");
+    assert_eq!(text.matches("401 from the kubelet").count(), 1, "{text}");
+    assert!(text.contains("  worker-001..worker-060: 11 failed, each of 60 nodes\n"), "{text}");
+    let markdown = markdown::render(&sixty, &ctx(10, "x"));
+    assert_eq!(markdown.matches("401 from the kubelet").count(), 1, "{markdown}");
+    assert!(markdown.lines().count() < 35, "{markdown}");
 }
 
 #[test]
@@ -380,4 +438,29 @@ fn interruption_and_notes_are_told() {
     for text in [summary::render(&mixed(), &ctx, 80, false), markdown::render(&mixed(), &ctx)] {
         assert!(text.to_lowercase().contains("interrupted") && text.contains("run.log is incomplete"), "{text}");
     }
+}
+
+#[test]
+fn the_cluster_has_a_line_and_its_bundle_below() {
+    let mut ctx = ctx(10, "all nodes reached, some evidence is missing");
+    ctx.cluster = Some(crate::event::ClusterSummary {
+        complete: false,
+        text: format!("9 of 14 steps; API server https://10.0.0.2:6443: not reached: refused {HOSTILE}"),
+        steps: crate::event::StepCounts::default(),
+        bundle_bytes: 1,
+        evidence_bytes: 1,
+        took_ms: 1,
+        bundle: Some("out/cluster.tar.zst".into()),
+        sha256: Some("00".to_owned()),
+        missing: vec!["cluster/metrics: failed: HTTP 403".to_owned()],
+    });
+    let nodes = [one(1, NodeResult::Complete)];
+    let text = summary::render(&nodes, &ctx, 80, false);
+    assert!(text.contains("\ncluster: 9 of 14 steps; API server https://10.0.0.2:6443: not reached:"), "{text}");
+    assert!(text.contains("\n    - cluster/metrics: failed: HTTP 403\n    bundle: out/cluster.tar.zst\n"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    let text = markdown::render(&nodes, &ctx);
+    assert!(text.contains("- cluster: `9 of 14 steps; API server https://10.0.0.2:6443"), "{text}");
+    assert!(text.contains("out/cluster.tar.zst") && text.contains("  - `cluster/metrics: failed: HTTP 403`"), "{text}");
+    assert!(!text.contains('\u{1b}'));
 }

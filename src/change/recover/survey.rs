@@ -125,6 +125,8 @@ pub struct Found {
     pub dumps: Vec<UnfinishedDump>,
     /// What dockerd says of its debug.
     pub debug: Option<bool>,
+    /// Something of ours is left that this survey does not look at.
+    pub more: bool,
 }
 
 impl Found {
@@ -230,16 +232,16 @@ impl Found {
         for dump in &self.dumps {
             lines.push(format!("a stack dump was not finished: {} ({}, {} s ago)", dump.dir, dump.text, dump.age));
         }
+        let nothing = self.clean() && !self.more;
         match self.debug {
             Some(true) if self.clean() => {
                 lines.push("dockerd's debug is on, and nothing says that we switched it on: left alone".to_owned());
             }
             Some(true) => lines.push("dockerd's debug is on".to_owned()),
-            Some(false) if self.clean() => {
-                lines.push("nothing of plegcollect is left; dockerd's debug is off".to_owned())
-            }
+            Some(false) if nothing => lines.push("nothing of plegcollect is left; dockerd's debug is off".to_owned()),
             Some(false) => lines.push("dockerd's debug is off".to_owned()),
-            None if self.clean() => lines.push("nothing of plegcollect is left".to_owned()),
+            None if nothing => lines.push("nothing of plegcollect is left".to_owned()),
+            None if self.clean() => {}
             None => lines.push("dockerd does not say whether its debug is on".to_owned()),
         }
         lines

@@ -1,6 +1,7 @@
 //! Tests of the steps that changes to the node yield, and of where logs are read.
 
 use super::*;
+use crate::plan::ChangePolicy;
 use crate::plan::{ChangeId, LogFiles, LogOf, StepId};
 
 /// Steps that a change yields, with what becomes of them.
@@ -35,7 +36,7 @@ fn what_changes_yield_is_planned_as_the_policy_says() {
     let shims = made(ChangePolicy { shim_stacks: true, ..ChangePolicy::default() }, &full());
     assert!(matches!(shims["containerd/shims"], Action::Change(_)));
     let read_only = made(ChangePolicy { read_only: true, shim_stacks: true, ..ChangePolicy::default() }, &full());
-    assert_eq!(read_only.len(), 8);
+    assert_eq!(read_only.len(), 9);
     assert!(read_only.values().all(|a| matches!(a, Action::Skipped(why) if why.contains("--read-only"))));
     let quiet = made(ChangePolicy { dockerd_debug: false, ..ChangePolicy::default() }, &full());
     assert!(matches!(&quiet["docker/journal-window"], Action::Skipped(why) if why.contains("dockerd-debug is off")));

@@ -113,7 +113,7 @@ fn healthy_docker_node_gets_the_commands_of_the_table() {
     let missing: Vec<_> =
         plan.steps.iter().filter(|s| matches!(s.action, Action::Absent(_))).map(|s| s.id.as_str()).collect();
     assert_eq!(missing, ["cri/crio-status", "cri/crio-journal"]);
-    assert_eq!(plan.to_run() + plan.to_change() + plan.absent() + plan.skipped(), plan.steps.len());
+    assert_eq!(plan.to_run() + plan.to_ask() + plan.to_change() + plan.absent() + plan.skipped(), plan.steps.len());
     let ps = run(&plan, "docker/ps");
     assert!(ps.stacks_on_timeout && ps.privileged && ps.bounds.timeout.as_secs() == 5);
     assert_eq!(run(&plan, "docker/journal").bounds.max_bytes, 64_000_000);
@@ -275,6 +275,44 @@ fn packing_follows_the_tools_of_the_node() {
 }
 
 #[test]
+fn the_kubelet_is_asked_for_what_the_credential_allows_and_the_profile_as_long_as_wanted() {
+    let asked = |kubelet: KubeletSelection, facts: &NodeFacts| {
+        build(&Catalog::builtin(), &Selection { kubelet, ..Selection::default() }, facts, now())
+    };
+    let without = asked(KubeletSelection::default(), &full());
+    assert_eq!(without.to_ask(), 1, "the port for health checks wants none");
+    assert!(matches!(&step(&without, "kubelet/pods").action, Action::Skipped(why) if why.contains("no credential")));
+
+    let credential = |seconds| KubeletSelection { credential: true, cpu_profile: Duration::from_secs(seconds) };
+    let with = asked(credential(30), &full());
+    let get = |id: &str| match &step(&with, id).action {
+        Action::Kubelet(get) => get.clone(),
+        other => panic!("{id}: {other:?}"),
+    };
+    assert_eq!(get("kubelet/profile").path, "/debug/pprof/profile?seconds=30");
+    assert_eq!(get("kubelet/profile").bounds.timeout.as_secs(), 40);
+    assert_eq!(get("kubelet/healthz-local").port, KubeletPort::Healthz);
+    assert!(get("kubelet/metrics-1").gzip && get("kubelet/metrics-1").bounds.timeout.as_secs() > 120);
+    let order: Vec<_> =
+        with.steps.iter().filter(|s| matches!(s.action, Action::Kubelet(_))).map(|s| s.id.as_str()).collect();
+    let at = |id: &str| order.iter().position(|o| *o == id).unwrap_or_else(|| panic!("{id}"));
+    assert!(at("kubelet/healthz") < at("kubelet/goroutine-groups-1"));
+    assert!(
+        at("kubelet/goroutine-groups-1") < at("kubelet/goroutine-1")
+            && at("kubelet/goroutine-1") < at("kubelet/metrics-1")
+    );
+    assert!(at("kubelet/heap") < at("kubelet/goroutine-2") && at("kubelet/goroutine-2") < at("kubelet/metrics-2"));
+
+    let no_profile = asked(credential(0), &full());
+    assert!(
+        matches!(&step(&no_profile, "kubelet/profile").action, Action::Skipped(why) if why.contains("--cpu-profile 0"))
+    );
+    let mut stopped = full();
+    stopped.kubelet.as_mut().unwrap().pid = None;
+    assert_eq!(asked(credential(5), &stopped).to_ask(), 0);
+}
+
+#[test]
 fn heavy_steps_wait_for_better_times_when_memory_is_short() {
     let mut facts = full();
     facts.mem_available_kib = Some(70_000); // more than 64 MiB, less than 2 %
@@ -285,7 +323,9 @@ fn heavy_steps_wait_for_better_times_when_memory_is_short() {
         Action::Skipped("only 68 MiB of memory are available on the node.".to_owned())
     );
     assert!(matches!(step(&plan, "docker/ps").action, Action::Run(_)));
-    assert_eq!(plan.skipped(), 4);
+    let short =
+        plan.steps.iter().filter(|s| matches!(&s.action, Action::Skipped(why) if why.contains("memory"))).count();
+    assert_eq!(short, 3);
 }
 
 #[test]
@@ -327,7 +367,7 @@ fn hostile_facts_stay_single_arguments_and_out_of_scripts() {
                 );
             }
             Action::Absent(why) => assert!(!why.contains("touch"), "{why}"),
-            Action::Skipped(_) | Action::Change(_) => {}
+            Action::Skipped(_) | Action::Change(_) | Action::Kubelet(_) => {}
         }
         assert!(!step.file.contains("touch") && !step.about.contains("touch"));
     }
