@@ -99,6 +99,7 @@ fn what_is_left_on_a_node_is_seen() {
     for (leave, take, fact) in [
         ("touch /tmp/left-file", "rm /tmp/left-file", "in /tmp: left-file"),
         ("mkdir /run/plegcollect", "rmdir /run/plegcollect", "in /run: plegcollect"),
+        ("mkdir /run/plegcollect-kubelet", "rmdir /run/plegcollect-kubelet", "in /run: plegcollect-kubelet"),
         (
             "touch /run/docker/goroutine-stacks-1.log",
             "rm /run/docker/goroutine-stacks-1.log",

@@ -13,10 +13,13 @@
     reason = "tests, and functions only they call"
 )]
 
+mod asked;
 mod bastion;
 mod campaign;
 mod changes;
+mod cluster;
 mod disk;
+mod evidence;
 mod faults;
 mod fingerprint;
 mod kill;
@@ -26,10 +29,13 @@ mod nodes;
 mod refusals;
 mod residue;
 mod running;
+mod secrets;
 mod stacks;
 mod streams;
 mod support;
+mod three;
 mod trial;
 mod trigger;
+mod verbosity;
 mod window;
 mod window_rows;

@@ -1,4 +1,4 @@
-//! The main job on real input: nine nodes, nine bundles, every row of the catalog accounted for.
+//! The main purpose on real input: nine nodes, nine bundles, every row of the catalog accounted for.
 
 use std::process::Command;
 
