@@ -36,6 +36,7 @@ const CLI: &str = r#"#!/bin/sh
 d=${0%/*}
 kill -0 "$(cat "$d/pid")" 2>/dev/null || exit 1
 [ ! -e "$d/error" ] || { echo ' false'; exit 0; }
+[ ! -e "$d/dies" ] || [ "$(cat "$d/debug")" = false ] || { kill -9 "$(cat "$d/pid")"; echo '20.10 true'; exit 0; }
 case "$*" in
 *' info '*json*) printf '{"Debug":%s,"Labels":[],"ServerVersion":"20.10"}\n' "$(cat "$d/debug")" ;;
 *' info '*) echo "20.10 $(cat "$d/debug")" ;;
@@ -353,6 +354,17 @@ async fn a_dead_dockerd_is_not_waited_for() {
     assert_eq!(record.state, ChangeState::EndedByRestart, "{record:#?}");
     node.until_gone();
     assert_eq!(node.fingerprint().replacen("true", "false", 1), before);
+}
+
+/// A question put to a dockerd that then dies may be answered by the next one.
+#[tokio::test]
+async fn an_answer_confirms_nothing_once_dockerd_is_gone() {
+    let node = Node::new(Some(TEXT));
+    fs::write(node.root.path().join("dies"), "").unwrap();
+    let record = node.open(30).await.unwrap_err();
+    assert_eq!(record.state, ChangeState::EndedByRestart, "{record:#?}");
+    assert!(record.applied.is_none(), "{record:#?}");
+    node.until_gone();
 }
 
 #[tokio::test]

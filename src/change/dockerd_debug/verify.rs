@@ -89,7 +89,9 @@ pub(super) fn judge(
     if let Some(saved) = &standing.saved {
         record.warnings.push(format!("{saved} is what {config} was before somebody replaced it during the reload"));
     }
-    let restarted = look.fact("start") != Some(target.process.start_ticks.to_string().as_str());
+    // One that has died and was not waited for still has its start time.
+    let restarted = standing.state == GuardState::DoneRestarted
+        || look.fact("start") != Some(target.process.start_ticks.to_string().as_str());
     match (look.debug(), standing.state) {
         (_, GuardState::DoneForeign) if standing.saved.is_some() => {
             wrong.push(format!(

@@ -170,7 +170,8 @@ cycle() {
     e=$((now + T1))
     while [ "$now" -le "$e" ]; do
       same || { r=9; break; }
-      [ "$(dbg)" = "$2" ] && { r=0; break; }
+      # Once it is gone, the next one may have answered.
+      [ "$(dbg)" = "$2" ] && { same && r=0 || r=9; break; }
       nap 0.05
       up
     done
