@@ -14,12 +14,16 @@ fault_help() {
 		  link-cut                both links down; packets vanish
 		  behind-bastion          only the link to the host is down
 		  disk-full               not a byte left on the root disk
+		  memory-pressure [kubepods]   a container grows past its limit, or that of all pods, again and again; the kernel
+		                          kills 12 of its processes, or 3
+		  zombies [container]     a process, or a container's first one, with 12 children that it does not collect
 		  no-tool NAME            the tool is gone
 		  slow-tool NAME SECONDS  the tool sleeps first
 		  hang-tool NAME [stubborn]   the tool never ends (stubborn: ignores SIGTERM, SIGHUP, SIGINT)
 		  endless-tool NAME       the tool prints for ever
 		  shell NAME              login shell of root: fish, tcsh, zsh, busybox
 		  bashrc-noise            root's .bashrc prints on both streams
+		  dockershim              the kubelet is one of 1.21 that uses dockerd, by its answers and its command line (restarts it)
 		  kubelet-down            kubelet.service stopped: its ports refuse
 		  kubelet-frozen          SIGSTOP to the kubelet
 		  kubelet-KIND [ARG] [/PATH-PREFIX]   at once, without a restart; for every path if none is given:
@@ -29,7 +33,8 @@ fault_help() {
 		    401, 403, 404         404: of /debug/pprof, if no path is given
 		    cut-off [SECONDS]     API server gone: 401 for every token, after 30 s
 		    set SET, variant NAME   other recordings (tests/fixtures/kubelet): kubelet-1.36.2, kubelet-1.36.2-pleg-hang,
-		                          kubelet-1.21.1-dockershim; debugging-handlers-off, profiling-and-flags-off, log-query-enabled
+		                          kubelet-1.21.1-dockershim; debugging-handlers-off, profiling-and-flags-off, log-query-enabled;
+		                          the set's journal.log goes into the node's journal, as if it had just been written
 		    self-signed, http2    its own serving certificate; HTTP/2 offered
 	HELP
 }
@@ -167,6 +172,53 @@ fault_disk_full() {
 }
 heal_disk_full() { in_node "$1" rm -f /var/fleet-disk-full; }
 
+# Not too fast: of more than 10 kills within 5 s the kernel leaves out whose limit it was. Not too many: each takes 6 kB of
+# the kernel's log, which is the machine's and may hold 128 kB.
+check_memory_pressure() {
+	case ${2-} in '' | kubepods) ;; *) die "memory-pressure: expected 'kubepods' or nothing, got '$2'" ;; esac
+}
+fault_memory_pressure() {
+	local limit=(--memory 32m) kills=12
+	if [ "${2-}" = kubepods ]; then
+		limit=(--cgroup-parent /kubepods) kills=3
+		# The limit of all pods, in control groups of version 1 or 2.
+		in_node "$1" sh -c 'cd /sys/fs/cgroup && if [ -d memory ]; then mkdir -p memory/kubepods && echo 32M >memory/kubepods/memory.limit_in_bytes
+			else echo +memory >cgroup.subtree_control && mkdir -p kubepods && echo 32M >kubepods/memory.max; fi'
+	fi
+	in_node "$1" docker run -d --network none --name fleet-memory-pressure "${limit[@]}" fleet/busybox:1 /bin/sh -c \
+		'i=0; while [ $i -lt "$0" ]; do busybox tail /dev/zero; sleep 0.6; i=$((i+1)); done; exec sleep 2147483646' $kills >/dev/null
+	await "$1" 'the kills' 'ps -eo args | grep -qx "sleep 2147483646"'
+}
+heal_memory_pressure() {
+	drop_container "$1" fleet-memory-pressure
+	in_node "$1" sh -c 'find /sys/fs/cgroup -maxdepth 2 -name kubepods -exec rmdir {} +
+		date -d "+1 second" "+%F %T" >/run/fleet-dmesg-since' # see /usr/local/bin/dmesg of the node
+}
+
+check_zombies() {
+	case ${2-} in '' | container) ;; *) die "zombies: expected 'container' or nothing, got '$2'" ;; esac
+}
+fault_zombies() {
+	local parent='i=0; while [ $i -lt 12 ]; do sleep 0.5 & i=$((i+1)); done; exec sleep 2147483647'
+	case ${2-} in
+	'') in_node "$1" systemd-run --quiet --unit=fleet-zombies /bin/sh -c "${parent//\$/\$\$}" ;;
+	container) in_node "$1" docker run -d --network none --name fleet-zombies fleet/busybox:1 /bin/sh -c "$parent" >/dev/null ;;
+	esac
+	await "$1" 'the zombies' '[ "$(ps -eo stat,comm | grep -c "^Z.*sleep")" -ge 12 ]'
+}
+heal_zombies() {
+	in_node "$1" sh -c 'systemctl stop fleet-zombies 2>/dev/null; systemctl reset-failed fleet-zombies 2>/dev/null; :'
+	drop_container "$1" fleet-zombies
+}
+
+drop_container() { in_node "$1" sh -c 'docker rm -f "$1" >/dev/null 2>&1 || ! docker container inspect "$1" >/dev/null 2>&1' - "$2"; }
+
+# await NODE WHAT CONDITION: at most 20 s.
+await() {
+	in_node "$1" sh -c 'i=0; until eval "$1"; do [ $i -lt 100 ] || exit 1; i=$((i+1)); sleep 0.2; done' - "$3" ||
+		die "$1: waited for $2 in vain"
+}
+
 tool() { in_node "$1" /usr/local/lib/fleet/tool "${@:2}"; } # NODE hide|slow|hang|endless|restore NAME [ARG]
 check_tool() { # NODE NAME
 	[ -n "${2-}" ] || die "which tool?"
@@ -236,3 +288,42 @@ for kind in slow hung metrics-hang cut short endless 401 403 404 cut-off set var
 		heal_kubelet_${kind//-/_}() { drop_kubelet_line \"\$1\" $kind \"\${@:2}\"; }"
 done
 unset kind
+
+fault_dockershim() {
+	in_node "$1" sh -c 'mkdir -p /etc/systemd/system/kubelet.service.d && cat >/etc/systemd/system/kubelet.service.d/dockershim.conf' <<-'UNIT'
+		[Service]
+		ExecStart=
+		ExecStart=/usr/local/bin/kubelet --config=/var/lib/kubelet/config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --container-runtime=docker --v=2
+	UNIT
+	add_kubelet_line "$1" set kubelet-1.21.1-dockershim
+	restart_kubelet "$1"
+}
+heal_dockershim() {
+	in_node "$1" rm -rf /etc/systemd/system/kubelet.service.d
+	drop_kubelet_line "$1" set kubelet-1.21.1-dockershim
+	restart_kubelet "$1"
+}
+restart_kubelet() {
+	in_node "$1" systemctl daemon-reload
+	in_node "$1" systemctl restart kubelet
+	await "$1" 'the kubelet' 'curl -sf -m 5 -o /dev/null http://127.0.0.1:10248/healthz'
+}
+
+# A file of the journal that the node's journald knows nothing of: journalctl shows its lines among the others, and all of
+# them go with it.
+journal_writer=/lib/systemd/systemd-journal-remote
+fault_kubelet_set() {
+	local lines=$repo/tests/fixtures/kubelet/$2/journal.log file=$nodes/$1/kubelet.journal
+	add_kubelet_line "$1" set "$2"
+	if [ ! -e "$lines" ] || [ "$2" = kubelet-1.36.2 ]; then return 0; fi # the latter's are there since the kubelet's start
+	rm -f "$file"
+	python3 "$parts/journal.py" "$lines" "$1" "$(in_node "$1" cat /proc/sys/kernel/random/boot_id)" \
+		"$(in_node "$1" systemctl show -p MainPID --value kubelet)" | "$journal_writer" -o "$file" - 2>"$file.log" ||
+		die "$1: cannot write its journal: see $file.log"
+	in_node "$1" sh -c 'umask 027; cat >/var/log/journal/$(cat /etc/machine-id)/kubelet-recorded.journal' <"$file"
+	rm -f "$file" "$file.log"
+}
+heal_kubelet_set() {
+	drop_kubelet_line "$1" set "$2"
+	in_node "$1" sh -c 'rm -f /var/log/journal/$(cat /etc/machine-id)/kubelet-recorded.journal'
+}
