@@ -5,7 +5,8 @@
 //! steps are commands on the node. Others ask the [`kubelet`] over HTTP, through the session, with a [`credential`]; beside
 //! the nodes the API servers are asked for the cluster's evidence. Changes to the node are made and undone by [`change`].
 //! Every step's [`evidence`] streams through redaction and spool into the node's [`bundle`]; the manifest seals it;
-//! [`event`]s feed the [`progress`] display all along; [`report`] tells at the end what was got and what was not.
+//! [`event`]s feed the [`progress`] display all along; [`analyze`] reads bundles back; [`report`] tells what was found, what was
+//! got and what was not.
 //!
 //! The modules stand in the order in which they may use each other, the first knowing of no other.
 //!
@@ -33,6 +34,7 @@ pub mod cluster;
 pub mod change;
 pub mod bundle;
 pub mod collect;
+pub mod analyze;
 pub mod progress;
 pub mod report;
 pub mod cli;

@@ -42,7 +42,27 @@ pub fn printable_bytes(bytes: &[u8], limit: usize) -> String {
     printable(&String::from_utf8_lossy(enough), limit)
 }
 
-const fn is_invisible(c: char) -> bool {
+/// Returns JSON text with everything in it escaped that is not printable ASCII, line breaks between values aside: nothing is
+/// lost for a program, and nothing acts on a terminal it happens to be shown on.
+#[must_use]
+pub fn ascii_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0_u16; 2];
+    for c in json.chars() {
+        if matches!(c, ' '..='~' | '\n') {
+            out.push(c);
+        } else {
+            // Within strings only: outside them JSON is ASCII, and raw line breaks stand nowhere else.
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
+/// Whether a character acts on its neighbours or hides, without being seen itself.
+pub(crate) const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
@@ -91,6 +111,14 @@ mod tests {
         ] {
             assert_eq!(printable(raw, 100), want, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn json_becomes_ascii_and_stays_the_same_value() {
+        let value = serde_json::json!({"ü\u{9b}2J": ["国\u{1f980}\u{7f}\u{202e}\n\u{1b}", 1.5]});
+        let text = ascii_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.is_ascii() && text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -7,22 +7,8 @@ use std::net::IpAddr;
 use super::ClusterNode;
 use super::label_selector::{LabelSelector, key};
 use crate::inventory::{FoundBy, FromCluster, InCluster, Inventory, NodeName, Placed, did_you_mean, fold};
+use crate::plan::cluster::POOL_LABELS;
 use crate::printable::printable;
-
-/// Labels that name a node's pool, in the order they are tried: of EKS, GKE, AKS (and its older form), Karpenter, kOps,
-/// DigitalOcean, Scaleway, then those that people set themselves.
-pub const POOL_LABELS: [&str; 10] = [
-    "eks.amazonaws.com/nodegroup",
-    "cloud.google.com/gke-nodepool",
-    "kubernetes.azure.com/agentpool",
-    "agentpool",
-    "karpenter.sh/nodepool",
-    "kops.k8s.io/instancegroup",
-    "doks.digitalocean.com/node-pool",
-    "k8s.scaleway.com/pool-name",
-    "node.kubernetes.io/instance-group",
-    "pool",
-];
 
 /// Labels named in a hint at most.
 const LABELS_SHOWN: usize = 12;

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use crate::evidence::Outcome;
 
+pub use crate::plan::cluster::POOL_LABELS;
 pub use api::Cluster;
-pub use choice::{Choice, ChoiceError, POOL_LABELS, Wanted, place};
+pub use choice::{Choice, ChoiceError, Wanted, place};
 pub use label_selector::{LabelSelector, LabelSelectorError};
 
 /// Why the API server gave no answer, or cannot be asked. One sentence that holds nothing secret, and what to do.

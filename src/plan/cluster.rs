@@ -7,6 +7,21 @@ use std::time::Duration;
 use super::schema::Profile;
 use super::selection::{Selection, StepPattern};
 
+/// Labels that name a node's pool, in the order they are tried: of EKS, GKE, AKS (and its older form), Karpenter, kOps,
+/// DigitalOcean, Scaleway, then those that people set themselves.
+pub const POOL_LABELS: [&str; 10] = [
+    "eks.amazonaws.com/nodegroup",
+    "cloud.google.com/gke-nodepool",
+    "kubernetes.azure.com/agentpool",
+    "agentpool",
+    "karpenter.sh/nodepool",
+    "kops.k8s.io/instancegroup",
+    "doks.digitalocean.com/node-pool",
+    "k8s.scaleway.com/pool-name",
+    "node.kubernetes.io/instance-group",
+    "pool",
+];
+
 /// One step of the cluster's evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterStep {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::probe::is_searched;
@@ -49,6 +50,10 @@ pub struct NodeFacts {
     pub boot_id: String,
     /// Whole seconds since boot.
     pub uptime_s: Option<u64>,
+    /// The node's clock when the probe ran, to the second.
+    pub probed: Option<Timestamp>,
+    /// The node's zone: its local time less UTC, seconds. Logs without a zone are in it.
+    pub utc_offset_s: Option<i32>,
     /// Processors.
     pub cpus: Option<u32>,
     /// MemTotal and MemAvailable, KiB.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::catalog::Catalog;
 use super::facts::{Daemon, NodeFacts};
 use super::placeholder::{is_sound_path, is_unit_name};
@@ -124,6 +126,7 @@ impl Found {
             "init" => facts.init = value,
             "boot-id" => facts.boot_id = value,
             "uptime" => facts.uptime_s = value.split(['.', ' ']).next().and_then(|s| s.parse().ok()),
+            "date" => (facts.probed, facts.utc_offset_s) = date(&value),
             "mem-total" => facts.mem_total_kib = value.parse().ok(),
             "mem-available" => facts.mem_available_kib = value.parse().ok(),
             "uid" => facts.uid = value.parse().ok(),
@@ -326,6 +329,19 @@ impl Kind {
         self.executables.contains(&exe.rsplit('/').next().unwrap_or_default())
             || ((in_unit || (!systemd && process.exe.is_none())) && self.executables.contains(&process.comm.as_str()))
     }
+}
+
+/// Reads what `date '+%s %z'` prints: seconds since 1970, and the zone as `+0530`.
+fn date(value: &str) -> (Option<Timestamp>, Option<i32>) {
+    let (seconds, zone) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
+    let time = seconds.parse().ok().and_then(|s| Timestamp::from_second(s).ok());
+    let zone = zone.get(1..).filter(|z| z.len() == 4).and_then(|z| z.parse::<i32>().ok()).and_then(|hhmm| {
+        let seconds = hhmm / 100 * 3600 + hhmm % 100 * 60;
+        // No zone is farther from UTC than 14 hours.
+        let sign = if zone.starts_with('-') { -1 } else { 1 };
+        (zone.starts_with(['+', '-']) && (0..=14 * 3600).contains(&seconds)).then_some(sign * seconds)
+    });
+    (time, zone)
 }
 
 fn leading_number(text: &str) -> Option<u32> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 
 const HEAD: &str = "plegcollect-probe 1\nhostname worker-001\nkernel 6.1.0\ninit systemd\nos \"Debian GNU/Linux 12 (bookworm)\"\n\
-    uptime 1399.85 4291.12\nmem-total 2000000\nmem-available 1500000\nuid 0\ncpus 4\nticks 100\ntool ps /usr/bin/ps\n\
+    uptime 1399.85 4291.12\ndate 1795246600 +0530\nmem-total 2000000\nmem-available 1500000\nuid 0\ncpus 4\nticks 100\ntool ps /usr/bin/ps\n\
     tool docker /usr/bin/docker\nfile 1 /etc/cni/net.d\nfile 0 /run/crio/crio.sock\njournal 1\nmark tools\n";
 const DOCKER: &str = "proc.50.ppid 1\nproc.50.start 1234\nproc.50.comm dockerd\nproc.50.exe /usr/sbin/dockerd\n\
     proc.50.cgroup /system.slice/docker.service\nproc.50.arg /usr/sbin/dockerd\nproc.50.arg --config-file=/etc/d.json\n";
@@ -23,6 +23,8 @@ fn reads_a_healthy_node() {
     assert_eq!(facts.hostname, "worker-001");
     assert_eq!(facts.os, "Debian GNU/Linux 12 (bookworm)");
     assert_eq!((facts.uptime_s, facts.cpus, facts.uid), (Some(1399), Some(4), Some(0)));
+    assert_eq!(facts.probed, Some("2026-11-21T07:36:40Z".parse().unwrap()));
+    assert_eq!(facts.utc_offset_s, Some(19_800));
     assert_eq!((facts.systemd_version, facts.shims, facts.journal), (Some(252), 3, true));
     assert_eq!(facts.files.get("/etc/cni/net.d"), Some(&true));
     assert_eq!(facts.files.get("/run/crio/crio.sock"), Some(&false));
@@ -188,6 +190,7 @@ fn the_script_describes_this_machine() {
     assert!(!facts.partial);
     assert_eq!(facts.hostname, std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim());
     assert_eq!(facts.kernel, std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
+    assert!(facts.probed.is_some() && facts.utc_offset_s.is_some());
     assert!(facts.uptime_s.is_some() && facts.mem_total_kib.is_some() && facts.cpus.is_some());
     for (name, path) in &facts.tools {
         assert!(std::path::Path::new(path).is_file(), "{name}: {path}");
@@ -205,4 +208,23 @@ fn a_program_of_another_user_is_no_daemon() {
     assert_eq!(facts(&[HEAD, &fake("proc.70.uid 1000\n"), END]).kubelet, None);
     assert!(facts(&[HEAD, &fake("proc.70.uid 0\n"), END]).kubelet.is_some());
     assert!(facts(&[HEAD, &fake(""), END]).kubelet.is_some());
+}
+
+#[test]
+fn a_clock_or_a_zone_that_cannot_be_is_not_taken() {
+    for (value, seconds, zone) in [
+        ("1795246600 -0330", Some(1_795_246_600), Some(-12_600)),
+        ("1795246600 +1400", Some(1_795_246_600), Some(50_400)),
+        ("1795246600 +9900", Some(1_795_246_600), None),
+        ("1795246600 0530", Some(1_795_246_600), None),
+        ("1795246600 %z", Some(1_795_246_600), None),
+        ("1795246600 +ä30", Some(1_795_246_600), None),
+        ("1795246600", Some(1_795_246_600), None),
+        ("%s +0000", None, Some(0)),
+        ("99999999999999999 +0000", None, Some(0)),
+        ("", None, None),
+    ] {
+        let (time, offset) = date(value);
+        assert_eq!((time.map(Timestamp::as_second), offset), (seconds, zone), "{value}");
+    }
 }

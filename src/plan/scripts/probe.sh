@@ -19,6 +19,8 @@ first kernel /proc/sys/kernel/osrelease
 first init /proc/1/comm
 first boot-id /proc/sys/kernel/random/boot_id
 first uptime /proc/uptime
+# The zone of the daemons, not of this login.
+say date "$(unset TZ; date '+%s %z' 2>/dev/null)"
 for f in /etc/os-release /usr/lib/os-release; do
   [ -r "$f" ] || continue
   while IFS= read -r line; do
