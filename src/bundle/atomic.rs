@@ -2,7 +2,7 @@
 //! renamed over it. For `run.json` and the like; evidence goes through the bundle writer.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::BundleError;
@@ -12,6 +12,14 @@ use super::BundleError;
 /// # Errors
 /// When the directory or the disk does not allow it; the old file is then as it was.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Does the same with what `fill` writes, for what need not be in memory as a whole.
+///
+/// # Errors
+/// As [`write()`], and when `fill` fails.
+pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), BundleError> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -19,7 +27,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
     let fail = |e| BundleError::io("write", path, e);
     // tempfile creates with mode 0600 and O_EXCL, and removes the file if we do not get to rename it.
     let mut file = tempfile::Builder::new().prefix(".plegcollect-").tempfile_in(dir).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    fill(file.as_file_mut()).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     sync_dir(dir)

@@ -44,6 +44,10 @@ pub const SEALED: &str = ".tar.zst";
 pub const PARTIAL: &str = ".tar.zst.partial";
 /// The record of the run, in the run directory.
 pub const RUN_RECORD: &str = "run.json";
+/// What the evidence means, in the run directory.
+pub const FINDINGS: &str = "findings.json";
+/// The same for a browser.
+pub const PAGE: &str = "report.html";
 
 /// A path inside a bundle: relative, 200 bytes at most, components of letters, digits and
 /// `._+=@,~-` that start with none of `.`, `-` and `~`. Safe to extract anywhere.

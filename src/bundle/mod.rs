@@ -15,6 +15,7 @@ mod worker;
 pub mod atomic;
 pub mod layout;
 pub mod manifest;
+pub mod packed;
 pub mod reader;
 pub mod redact;
 pub mod run_record;
@@ -22,6 +23,7 @@ pub mod verify;
 pub mod writer;
 
 pub use error::BundleError;
+pub(crate) use error::free_bytes;
 pub use layout::{BundlePath, RunDir};
 pub use manifest::{Closing, Ending, FormatVersion, Header, Manifest};
 pub use reader::{Bundle, ReadError};

@@ -61,6 +61,24 @@ pub enum ReadError {
         /// The bundle is not sealed, so the file may have been lost.
         partial: bool,
     },
+    /// There is no room to unpack it.
+    #[error(
+        "{} needs at least {} of room to be unpacked and {} has {} free; set TMPDIR to a directory with more",
+        path.display(),
+        bytesize::ByteSize(*needed),
+        dir.display(),
+        bytesize::ByteSize(*free)
+    )]
+    NoRoom {
+        /// Which.
+        path: PathBuf,
+        /// Where it would be unpacked.
+        dir: PathBuf,
+        /// Bytes needed, as far as that is known.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
     /// The reader of what we print is gone, or its disk is full.
     #[error("write the output")]
     Output(#[source] io::Error),
@@ -265,7 +283,7 @@ pub fn bundles_at(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 /// Reads a JSON entry; `None` if it is too large, not whole, or not understood.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(entry: &Entry, body: &mut dyn Read) -> Option<T> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(entry: &Entry, body: &mut dyn Read) -> Option<T> {
     if entry.size > MAX_JSON {
         return None;
     }

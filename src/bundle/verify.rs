@@ -63,7 +63,7 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ReadError> {
     let mut records: Vec<StepRecord> = Vec::new();
     let mut problems = Vec::new();
     let end = Walk::over(path.to_owned(), &mut file).each(|entry, body| {
-        let mut tee = Tee { inner: body, hash: Sha256::new(), len: 0 };
+        let mut tee = Tee::new(body);
         let name = entry.path.as_str();
         if name == layout::MANIFEST {
             manifest = read_json(entry, &mut tee);
@@ -77,8 +77,9 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ReadError> {
             }
         }
         io::copy(&mut tee, &mut io::sink())?;
-        if tee.len == entry.size {
-            found.insert(name.to_owned(), (tee.len, hex(tee.hash)));
+        let (len, sha256) = tee.told();
+        if len == entry.size {
+            found.insert(name.to_owned(), (len, sha256));
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -88,12 +89,27 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ReadError> {
     let (bytes, sha256) = (file.len, hex(file.hash));
 
     problems.extend(end_problem(&end, manifest.is_some()));
-    let expected: Vec<&FileRecord> = match &manifest {
+    let verified = disagreements(&header, manifest.as_ref(), &records, &found, &mut problems);
+    problems.extend(told_by_run(path, &header, &sha256));
+    let steps = manifest.as_ref().map_or(records, |m| m.steps.clone());
+    Ok(VerifyReport { path: path.to_owned(), header, manifest, steps, end, verified, sha256, bytes, problems })
+}
+
+/// Adds what does not agree in a bundle, one sentence each; returns the number of files that are as told. `found` has the
+/// size and hex sha256 of every whole file by its path; `records` those of the steps' own entries.
+pub(crate) fn disagreements(
+    header: &Header,
+    manifest: Option<&Manifest>,
+    records: &[StepRecord],
+    found: &BTreeMap<String, (u64, String)>,
+    problems: &mut Vec<String>,
+) -> usize {
+    let expected: Vec<&FileRecord> = match manifest {
         Some(manifest) => manifest.files().collect(),
         None => records.iter().flat_map(|r| r.files.iter()).collect(),
     };
-    let verified = compare(&expected, &found, manifest.is_some(), &mut problems);
-    if let Some(manifest) = &manifest {
+    let verified = compare(&expected, found, manifest.is_some(), problems);
+    if let Some(manifest) = manifest {
         if manifest.header.run_id != header.run_id || manifest.header.node != header.node {
             problems.push("manifest and header name different runs or nodes".to_owned());
         }
@@ -102,12 +118,11 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ReadError> {
             problems.push(format!("the record of {} differs from the manifest", record.id));
         }
     }
-    problems.extend(told_by_run(path, &header, &sha256));
-    let steps = manifest.as_ref().map_or(records, |m| m.steps.clone());
-    Ok(VerifyReport { path: path.to_owned(), header, manifest, steps, end, verified, sha256, bytes, problems })
+    verified
 }
 
-fn end_problem(end: &End, sealed: bool) -> Option<String> {
+/// Says how a bundle ends, unless it ends as it should.
+pub(crate) fn end_problem(end: &End, sealed: bool) -> Option<String> {
     match end {
         End::Sealed if sealed => None,
         End::Sealed => Some("it has no manifest".to_owned()),
@@ -178,10 +193,22 @@ impl Read for Hashing {
     }
 }
 
-struct Tee<'a> {
+/// Counts and hashes what is read through it.
+pub(crate) struct Tee<'a> {
     inner: &'a mut dyn Read,
     hash: Sha256,
     len: u64,
+}
+
+impl<'a> Tee<'a> {
+    pub(crate) fn new(inner: &'a mut dyn Read) -> Self {
+        Self { inner, hash: Sha256::new(), len: 0 }
+    }
+
+    /// Returns the bytes that were read, and their hex sha256.
+    pub(crate) fn told(self) -> (u64, String) {
+        (self.len, hex(self.hash))
+    }
 }
 
 impl Read for Tee<'_> {
