@@ -183,6 +183,101 @@ fn this_machine_as_a_node() {
     }
 }
 
+/// The only run below `dir`.
+fn run_in(dir: &Path) -> std::path::PathBuf {
+    let mut runs = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    runs.find(|p| p.join("run.json").exists()).unwrap()
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_ends_with_a_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = call(dir.path(), &["--nodes", "localhost", "--local", "--include", "host/meminfo,host/df"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.starts_with("Verdict\n") && shown.contains(" localhost: "), "{shown}");
+    let run = run_in(dir.path());
+    let command = format!("all of the verdict: plegcollect report ./{}\n", run.file_name().unwrap().to_str().unwrap());
+    assert!(shown.contains(&command), "{shown}");
+    assert_eq!(
+        names_in(&run),
+        ["SUMMARY.md", "findings.json", "localhost.tar.zst", "report.html", "run.json", "run.log"]
+    );
+    let summary = std::fs::read_to_string(run.join("SUMMARY.md")).unwrap();
+    assert!(summary.contains("## Verdict\n\n- **") && summary.contains("`localhost`: **"), "{summary}");
+    // What the run says is what the report says of it.
+    let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+    let findings = json(&std::fs::read(run.join("findings.json")).unwrap());
+    let report = json(&call(dir.path(), &["report", run.to_str().unwrap(), "--format", "json"]).stdout);
+    assert_eq!((&findings["schema"], &findings["nodes"][0]["node"]), (&1.into(), &"localhost".into()));
+    assert_eq!(findings["nodes"][0]["findings"], report["nodes"][0]["findings"]);
+}
+
+#[test]
+fn no_verdict_is_made_where_nobody_wants_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--nodes", "localhost", "--local", "--include", "host/meminfo", "--no-analysis"];
+    let output = call(dir.path(), &args);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(0) && !shown.to_lowercase().contains("verdict"), "{shown}");
+    assert_eq!(names_in(&run_in(dir.path())), ["SUMMARY.md", "localhost.tar.zst", "run.json", "run.log"]);
+}
+
+/// An inventory of this machine alone, with a step of its own.
+fn own_step(dir: &Path, script: &str) {
+    let step = format!("[[step]]\nid = \"own/x\"\nabout = \"a test\"\n[[step.try]]\nscript = '''{script}'''\n");
+    write(&dir.join("inventory.toml"), &format!("[[node]]\nname = \"localhost\"\n{step}"));
+}
+
+#[test]
+fn findings_that_cannot_be_written_change_neither_the_exit_code_nor_the_bundles() {
+    let dir = tempfile::tempdir().unwrap();
+    // What stands in the way when findings.json is to be put in its place.
+    let script = format!("for run in {}/plegcollect-*; do mkdir -p $run/findings.json/x; done", dir.path().display());
+    own_step(dir.path(), &script);
+    let args = ["--nodes", "localhost", "--local", "--include", "own/x,host/meminfo"];
+    let output = call(dir.path(), &args);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(shown.contains("note: findings.json was not written: write "), "{shown}");
+    assert!(shown.starts_with("Verdict\n"), "{shown}");
+    let run = run_in(dir.path());
+    let summary = std::fs::read_to_string(run.join("SUMMARY.md")).unwrap();
+    assert!(summary.contains("findings.json was not written") && summary.contains("## Verdict"), "{summary}");
+    assert_eq!(call(dir.path(), &["verify", run.to_str().unwrap()]).status.code(), Some(0));
+}
+
+#[test]
+fn an_interrupted_run_is_not_analysed_and_says_how_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let begun = dir.path().join("begun");
+    own_step(dir.path(), &format!("touch {}; sleep 600", begun.display()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plegcollect"));
+    command.args(["--nodes", "localhost", "--local", "--include", "own/x,host/meminfo"]);
+    command.current_dir(dir.path()).env("HOME", dir.path()).env_remove("PLEGCOLLECT_OUT");
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    let child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{shown}");
+    let told = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("note: interrupted, so the evidence was not analysed: plegcollect report ./"), "{shown}");
+    let names = names_in(&run_in(dir.path()));
+    assert!(!names.contains(&"findings.json".to_owned()) && names.contains(&"SUMMARY.md".to_owned()), "{names:?}");
+}
+
 #[test]
 fn slips_of_the_command_line_get_a_way_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -42,8 +42,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wording",
         ],
     ),
+    ("analyze", &["inventory", "plan", "evidence", "event", "bundle", "printable", "wording"]),
     ("progress", &["inventory", "plan", "evidence", "event", "printable", "wording"]),
-    ("report", &["inventory", "plan", "evidence", "event", "bundle", "printable", "wording"]),
+    ("report", &["inventory", "plan", "evidence", "event", "bundle", "analyze", "printable", "wording"]),
     (
         "cli",
         &[
@@ -58,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "change",
             "bundle",
             "collect",
+            "analyze",
             "progress",
             "report",
             "printable",
@@ -94,6 +96,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tar", &["bundle/"]),
     ("zstd", &["bundle/"]),
     ("rpassword", &["cli/"]),
+    ("prost", &["analyze/"]),
 ];
 
 /// Where the text of a secret is taken out of its wrapping: this is where to look for what becomes of a token.

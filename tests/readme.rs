@@ -1,4 +1,5 @@
-//! The README's tables of steps are the catalog's and those of the cluster's steps. `PLEGCOLLECT_UPDATE_README=1 cargo test --test readme`
+//! The README's tables are made from the code: the catalog, the cluster's steps, the rules, names of files in hand-made
+//! collections. `PLEGCOLLECT_UPDATE_README=1 cargo test --test readme`
 //! writes it anew.
 
 #![expect(
@@ -25,9 +26,11 @@ fn check(source: &str, wanted: &str) {
     assert!(table == wanted, "README.md is behind {source}: PLEGCOLLECT_UPDATE_README=1 cargo test --test readme");
 }
 
-// One test: both write the same file.
+// One test: all write the same file.
 #[test]
-fn the_tables_of_steps_are_those_of_the_code() {
+fn the_tables_are_those_of_the_code() {
     check("src/plan/catalog", &plegcollect::plan::catalog::markdown_table());
     check("src/plan/cluster.rs", &plegcollect::plan::cluster::markdown_table());
+    check("src/analyze/known_names.rs", &plegcollect::analyze::known_names::markdown_table());
+    check("src/analyze/rules", &plegcollect::analyze::rule_table::markdown_table());
 }

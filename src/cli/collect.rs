@@ -20,18 +20,18 @@ use super::error::{self, AppError};
 use super::exit::{self, Circumstances};
 use super::identity::{command_line, redactor, spelled};
 use super::kubelet_args::KubeletArgs;
-use super::output;
 use super::room::{no_room_for_window, nodes_for_open_files};
+use super::run_end::RunEnd;
 use super::step_args::StepArgs;
 use super::target_args::TargetArgs;
-use crate::bundle::{BundleError, BundleOptions, RunDir, RunRecord, atomic};
+use crate::bundle::{BundleError, BundleOptions, RunDir, RunRecord};
 use crate::collect::{self, OpenChanges, RunIdentity, RunOptions, Shutdown, SudoPassword};
 use crate::event::{EventKind, NodeSummary};
 use crate::evidence::ChangeState;
 use crate::inventory::{NodeName, Selected, fold};
 use crate::plan::{ChangeId, Selection};
 use crate::progress::{self, DisplayMode, DisplayOptions, LogWriter};
-use crate::report::{self, RunSummary};
+use crate::report::RunSummary;
 
 /// Collect evidence from nodes
 #[derive(Debug, Args)]
@@ -77,6 +77,9 @@ struct RunArgs {
     /// Events on standard output, in a form for machines, instead of the summary
     #[arg(long, value_enum, value_name = "FORM")]
     events: Option<EventForm>,
+    /// Do not analyse the evidence at the end: no verdict in the summary, no findings.json
+    #[arg(long)]
+    no_analysis: bool,
     /// A line for every step instead of bars
     #[arg(short, long)]
     verbose: bool,
@@ -213,10 +216,10 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         cluster,
     };
 
+    tokio::pin!(signals);
     let outcome = {
         let body = collect::run(options, Arc::clone(&connector), &run_dir, &mut record, &events, &shutdown);
         tokio::pin!(body);
-        tokio::pin!(signals);
         let told = announce(&shutdown, &events);
         tokio::pin!(told);
         loop {
@@ -277,20 +280,24 @@ pub(crate) async fn run(args: CollectArgs) -> Result<u8, AppError> {
         interrupted: circumstances.interrupted,
         notes: record.warnings.clone(),
         cluster: outcome.cluster.clone(),
+        analysis: None,
         fold,
     };
-    let markdown = report::markdown::render(&outcome.nodes, &summary);
-    let written =
-        record.save(&run_dir.path).and_then(|()| atomic::write(&run_dir.path.join("SUMMARY.md"), markdown.as_bytes()));
-    if args.run.events.is_none() && !(args.run.quiet && code == exit::COMPLETE) {
-        let text = report::summary::render(&outcome.nodes, &summary, output::width(), output::color());
-        output::print(&text)
-            .map_err(|e| AppError::new(exit::INTERNAL, format!("cannot write to standard output: {e}")))?;
-    }
+    let end = RunEnd {
+        dir: &run_dir.path,
+        nodes: &outcome.nodes,
+        record: &record,
+        summary,
+        shutdown: &shutdown,
+        no_analysis: args.run.no_analysis,
+        quiet: args.run.quiet,
+        events: args.run.events.is_some(),
+    };
+    let ended = end.finish(signals).await;
     if let Some(error) = outcome.disk {
         return Err(disk_error(&error, code));
     }
-    written.map_err(|e| AppError::from_chain(code.max(exit::SETUP), &e))?;
+    ended?;
     Ok(code)
 }
 

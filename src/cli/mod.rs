@@ -6,8 +6,10 @@ mod change_args;
 mod choose_args;
 mod cluster_args;
 mod collect;
+mod diff;
 mod docs;
 mod error;
+mod evidence_paths;
 mod exit;
 mod identity;
 mod kubelet_args;
@@ -17,8 +19,11 @@ mod output;
 mod plan;
 mod plan_access;
 mod plan_rbac;
+mod report;
 mod revert;
 mod room;
+mod run_analysis;
+mod run_end;
 mod show;
 mod step_args;
 mod target_args;
@@ -70,10 +75,26 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// List a bundle's files, or print one of them
     Show(show::ShowArgs),
+    /// Say what evidence means: verdict and findings per node
+    ///
+    /// Works offline on bundles (sealed or .partial), run directories, directories with files named as in a bundle, and
+    /// single files (a goroutine dump, a kubelet log, kubelet metrics). Exit codes: 0 everything was read, whatever was
+    /// found; 2 usage; 3 something could not be read.
+    Report(report::ReportArgs),
+    /// Say what differs between two bundles or two runs
+    ///
+    /// Works offline, on what `report` takes. Two run directories are compared node by node, by name; two bundles may be of
+    /// two nodes, the healthy one first, or of one node at two times, the earlier one first: then counters are told as rates.
+    /// Exit codes: 0 everything was read, whatever differs; 2 usage, or nothing that can be compared; 3 something could not
+    /// be read.
+    Diff(diff::DiffArgs),
     /// Print shell completions
     Completions(docs::CompletionsArgs),
     /// Print the man page
     Man,
+    /// Analyse one bundle and print the result as JSON
+    #[command(hide = true)]
+    AnalyzeBundle(run_analysis::AnalyzeBundleArgs),
     /// Replay a made-up run on the display
     #[command(hide = true)]
     TestProgress(test_progress::TestProgressArgs),
@@ -138,8 +159,11 @@ fn dispatch(cli: Cli) -> Result<u8, AppError> {
             Some(Command::Revert(args)) => revert::run(*args).await,
             Some(Command::Verify(args)) => verify::run(&args),
             Some(Command::Show(args)) => show::run(&args),
+            Some(Command::Report(args)) => report::run(&args),
+            Some(Command::Diff(args)) => diff::run(&args),
             Some(Command::Completions(args)) => docs::completions(&args, Cli::command()),
             Some(Command::Man) => docs::man(Cli::command()),
+            Some(Command::AnalyzeBundle(args)) => run_analysis::analyze_bundle(&args),
             Some(Command::TestProgress(args)) => test_progress::run(args).await,
         }
     });

@@ -6,10 +6,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter};
-
 use crate::event::{Event, EventKind};
+use crate::printable::ascii_json;
 
 /// Returns the event as one line of pure ASCII, line break included.
 pub(crate) fn line(event: &Event) -> Vec<u8> {
@@ -33,9 +31,7 @@ pub(crate) fn open_log(path: &Path) -> io::Result<File> {
 }
 
 fn encode(event: &Event) -> serde_json::Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(256);
-    event.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Ascii(CompactFormatter)))?;
-    Ok(out)
+    Ok(ascii_json(&serde_json::to_string(event)?).into_bytes())
 }
 
 fn with_utf8_paths(event: &Event) -> Event {
@@ -51,27 +47,6 @@ fn with_utf8_paths(event: &Event) -> Event {
         _ => {}
     }
     event
-}
-
-/// Escapes what is not printable ASCII: nothing is lost for a program, and nothing acts on a
-/// terminal that happens to be standard output.
-struct Ascii(CompactFormatter);
-
-impl Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut units = [0_u16; 2];
-        let mut plain = String::new();
-        for c in fragment.chars() {
-            if matches!(c, ' '..='~') {
-                plain.push(c);
-            } else {
-                for unit in c.encode_utf16(&mut units) {
-                    plain.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-        }
-        self.0.write_string_fragment(writer, &plain)
-    }
 }
 
 #[cfg(test)]

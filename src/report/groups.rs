@@ -1,7 +1,7 @@
 //! Groups: which nodes share a row, and which share a paragraph. A fleet of hundreds reads as a
 //! handful of rows; nodes with evidence missing keep a row of their own, unless they are many and miss the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{NodeResult, NodeSummary, StepCounts};
 use crate::inventory::NodeName;
@@ -44,20 +44,21 @@ pub(super) fn rows(nodes: &[NodeSummary]) -> Vec<Row<'_>> {
     let folds = nodes.len() > ROWS_EACH;
     let many_partial = with(nodes, NodeResult::Partial).len() > ROWS_EACH;
     let mut rows: Vec<Row<'_>> = Vec::new();
+    let mut places: HashMap<(String, Vec<String>), usize> = HashMap::new();
     for node in nodes {
         let result = claim(node);
-        let alike = |r: &&mut Row<'_>| r.result == result && r.steps == node.steps;
-        let same = |row: &&mut Row<'_>| alike(row) && (result != NodeResult::Partial || same_missing(row, node));
-        match rows.iter_mut().find(same) {
-            Some(row) if folds && (result != NodeResult::Partial || many_partial) => row.nodes.push(node),
-            _ => rows.push(Row { nodes: vec![node], result, steps: node.steps }),
+        let is_partial = result == NodeResult::Partial;
+        if folds && (!is_partial || many_partial) {
+            let missing = if is_partial { missing::key(node) } else { Vec::new() };
+            let at = *places.entry((format!("{result:?} {:?}", node.steps), missing)).or_insert(rows.len());
+            if let Some(row) = rows.get_mut(at) {
+                row.nodes.push(node);
+                continue;
+            }
         }
+        rows.push(Row { nodes: vec![node], result, steps: node.steps });
     }
     rows
-}
-
-fn same_missing(row: &Row<'_>, node: &NodeSummary) -> bool {
-    row.nodes.first().is_some_and(|first| missing::key(first) == missing::key(node))
 }
 
 /// Returns the nodes that were not reached, by class of failure (deadlines: and by what was

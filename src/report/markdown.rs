@@ -10,20 +10,51 @@ use crate::wording::{bytes, count, duration, path, safe};
 
 use super::RunSummary;
 use super::missing::{self, Cause};
-use super::words::{result, tally, unclean, why};
-use super::{changes, groups};
+use super::words::{report_command, result, tally, unclean, why};
+use super::{changes, groups, verdicts};
 
-/// Causes listed per node; the manifest has all steps.
-const CAUSES_LISTED: usize = 50;
-/// Groups of nodes with the same evidence missing that are told of.
-const GROUPS_LISTED: usize = 200;
+/// How much is told; less where it would not fit a comment otherwise.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    /// Causes per node; the manifest has all steps.
+    causes: usize,
+    /// Groups of nodes with the same evidence missing, of one cause of not being reached, of one word on changes.
+    groups: usize,
+    /// Rows of the table.
+    rows: usize,
+    /// How briefly the verdicts are told: 0 is at length.
+    verdicts: usize,
+}
 
-/// Returns SUMMARY.md.
+const LEVELS: [Most; 4] = [
+    Most { causes: 12, groups: 200, rows: usize::MAX, verdicts: 0 },
+    Most { causes: 6, groups: 40, rows: 100, verdicts: 1 },
+    Most { causes: 2, groups: 10, rows: 40, verdicts: 1 },
+    Most { causes: 1, groups: 4, rows: 10, verdicts: 2 },
+];
+
+/// Returns SUMMARY.md. It fits a comment of 64 KiB: where there is too much, less is told of each part.
 #[must_use]
 pub fn render(nodes: &[NodeSummary], ctx: &RunSummary) -> String {
+    let mut last = String::new();
+    for most in LEVELS {
+        last = whole(nodes, ctx, most);
+        if last.len() <= verdicts::FITS {
+            return last;
+        }
+    }
+    verdicts::cut(&last, verdicts::FITS)
+}
+
+fn whole(nodes: &[NodeSummary], ctx: &RunSummary, most: Most) -> String {
     let mut out = Lines(String::new());
     out.line(&format!("# Evidence of run {}", code(&ctx.run_id)));
-    out.line("");
+    still_changed(&mut out, nodes);
+    if let Some(analysis) = &ctx.analysis {
+        out.heading("Verdict");
+        out.0.push_str(&verdicts::section(analysis, most.verdicts));
+    }
+    out.heading("The run");
     if let Some(started) = ctx.started {
         out.line(&format!("- began: {} UTC", started.strftime("%Y-%m-%d %H:%M:%S")));
     }
@@ -38,17 +69,24 @@ pub fn render(nodes: &[NodeSummary], ctx: &RunSummary) -> String {
     if let Some(cluster) = &ctx.cluster {
         let bundle = cluster.bundle.as_deref().map(|b| format!(", in {}", code_path(b))).unwrap_or_default();
         out.line(&format!("- cluster: {}{bundle}", code(&cluster.text)));
-        causes(&mut out, &missing::causes(&cluster.missing));
+        causes(&mut out, &missing::causes(&cluster.missing), most);
     }
-    for note in &ctx.notes {
+    for note in ctx.notes.iter().take(most.groups) {
         out.line(&format!("- note: {}", code(note)));
     }
+    let more = ctx.notes.len().saturating_sub(most.groups);
+    if more > 0 {
+        out.line(&format!("- and {}: see `run.json`", count(more, "more note")));
+    }
     out.line(&format!("- exit code **{}**: {}", ctx.exit_code, safe(&ctx.exit_meaning)));
-    still_changed(&mut out, nodes);
-    table(&mut out, nodes, ctx);
-    changed(&mut out, nodes, ctx);
-    missing(&mut out, nodes, ctx);
-    unreached(&mut out, nodes, ctx);
+    out.line(&format!(
+        "- to look further: {}, `plegcollect show BUNDLE FILE`, `tar --zstd -xf BUNDLE`",
+        span(&report_command(&ctx.out))
+    ));
+    table(&mut out, nodes, ctx, most);
+    changed(&mut out, nodes, ctx, most);
+    missing(&mut out, nodes, ctx, most);
+    unreached(&mut out, nodes, ctx, most);
     let waiting = groups::with(nodes, NodeResult::NotStarted);
     if let Some(first) = waiting.first() {
         out.heading("Not started");
@@ -69,14 +107,19 @@ fn still_changed(out: &mut Lines, nodes: &[NodeSummary]) {
     }
 }
 
-fn changed(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+fn changed(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary, most: Most) {
     let (said, restarts) = (changes::said(nodes), changes::restarts(nodes));
     if said.is_empty() && restarts.is_empty() {
         return;
     }
     out.heading("Changes to nodes");
-    for said in said.iter().chain(&restarts) {
+    // Whether anything was restarted is told in any case.
+    let (some, more) = (said.iter().take(most.groups), said.len().saturating_sub(most.groups));
+    for said in some.chain(restarts.iter().take(most.groups)) {
         out.line(&format!("- {} {}: {}", code(&said.text), changes::how_many(said), names(ctx, &said.nodes)));
+    }
+    if more > 0 {
+        out.line(&format!("- and {more} more: see `run.json`"));
     }
     if let Some(remark) = changes::remark(nodes) {
         out.line("");
@@ -125,7 +168,7 @@ fn path_cell(p: &Path) -> String {
     span(&path(p).replace('\\', "/")).replace('|', "\\|")
 }
 
-fn table(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+fn table(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary, most: Most) {
     if nodes.is_empty() {
         return;
     }
@@ -133,7 +176,7 @@ fn table(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
     out.line("| node | result | complete | absent | timed-out | failed | truncated | lost | skipped | bytes | time | bundle |");
     out.line("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|");
     let rows = groups::rows(nodes);
-    for row in &rows {
+    for row in rows.iter().take(most.rows) {
         let s = &row.steps;
         let steps = [s.complete, s.absent, s.timed_out, s.failed, s.truncated, s.lost, s.skipped];
         let ran = !matches!(row.result, NodeResult::Unreached | NodeResult::NotStarted);
@@ -154,6 +197,11 @@ fn table(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
             if row.result == NodeResult::NotStarted { "-".to_owned() } else { slowest(row) },
         ));
     }
+    let more = rows.len().saturating_sub(most.rows);
+    if more > 0 {
+        out.line("");
+        out.line(&format!("And {}: see `run.json`.", count(more, "more row")));
+    }
     if rows.iter().any(|r| r.nodes.len() > 1) {
         out.line("");
         out.line("Rows of several nodes: steps of each, bytes together, time of the slowest.");
@@ -164,14 +212,14 @@ fn slowest(row: &groups::Row<'_>) -> String {
     duration(Duration::from_millis(row.slowest_ms()))
 }
 
-fn missing(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+fn missing(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary, most: Most) {
     let partial = groups::with(nodes, NodeResult::Partial);
     if partial.is_empty() {
         return;
     }
     out.heading("Evidence missing");
     let groups = missing::alike(&partial);
-    for group in groups.iter().take(GROUPS_LISTED) {
+    for group in groups.iter().take(most.groups) {
         let Some(node) = group.first() else { continue };
         let steps = unclean(&node.steps);
         let why = why(node);
@@ -187,37 +235,38 @@ fn missing(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
         if node.sha256.is_none() {
             out.line("  - the bundle was not sealed");
         }
-        causes(out, &group.causes);
+        causes(out, &group.causes, most);
         if let Some(hint) = &node.hint {
             out.line(&format!("  - next: {}", code(hint)));
         }
     }
-    let rest: Vec<&NodeSummary> = groups.iter().skip(GROUPS_LISTED).flat_map(|g| g.nodes.iter().copied()).collect();
+    let rest: Vec<&NodeSummary> = groups.iter().skip(most.groups).flat_map(|g| g.nodes.iter().copied()).collect();
     if !rest.is_empty() {
         out.line(&format!("- and {} more: {}", count(rest.len(), "node"), names(ctx, &groups::names(&rest))));
     }
 }
 
-fn causes(out: &mut Lines, causes: &[Cause]) {
-    for cause in causes.iter().take(CAUSES_LISTED) {
+fn causes(out: &mut Lines, causes: &[Cause], most: Most) {
+    for cause in causes.iter().take(most.causes) {
         out.line(&format!("  - {}", code(&format!("{}{}", cause.head, cause.text))));
         if let Some(others) = cause.others() {
             out.line(&format!("    - {}", code(&others)));
         }
     }
-    let more = causes.len().saturating_sub(CAUSES_LISTED);
+    let more = causes.len().saturating_sub(most.causes);
     if more > 0 {
         out.line(&format!("  - and {}: see `manifest.json` in the bundle", count(more, "other cause")));
     }
 }
 
-fn unreached(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
+fn unreached(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary, most: Most) {
     let groups = groups::unreached(nodes);
     if groups.is_empty() {
         return;
     }
     out.heading("Not reached");
-    for (class, nodes) in groups {
+    let more = groups.len().saturating_sub(most.groups);
+    for (class, nodes) in groups.into_iter().take(most.groups) {
         out.line(&format!("- {}: {}", code(&class), names(ctx, &groups::names(&nodes))));
         if let Some(first) = nodes.first() {
             out.line(&format!("  - {}: {}", code(first.node.as_str()), code(&why(first))));
@@ -225,5 +274,8 @@ fn unreached(out: &mut Lines, nodes: &[NodeSummary], ctx: &RunSummary) {
                 out.line(&format!("  - next: {}", code(hint)));
             }
         }
+    }
+    if more > 0 {
+        out.line(&format!("- and {}: see `run.json`", count(more, "more cause")));
     }
 }

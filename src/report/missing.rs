@@ -1,6 +1,9 @@
 //! What is missing of the evidence, each cause told once: steps that fail alike share a line, nodes that fail alike a
 //! paragraph, and a cause that was told for one node is not spelled out for another. Called by both reports.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use crate::event::NodeSummary;
 use crate::inventory::NodeName;
 use crate::wording::{count, safe};
@@ -73,26 +76,27 @@ impl<'a> Alike<'a> {
 
 /// Groups nodes with evidence missing, in their order.
 pub(super) fn alike<'a>(nodes: &[&'a NodeSummary]) -> Vec<Alike<'a>> {
-    let mut groups: Vec<(Vec<String>, Alike<'a>)> = Vec::new();
+    let mut groups: Vec<Alike<'a>> = Vec::new();
+    let mut places: HashMap<Vec<String>, usize> = HashMap::new();
     for node in nodes {
-        let key = key(node);
-        match groups.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, group)) => {
+        let at = *places.entry(key(node)).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => {
                 group.times_differ |= group.first().is_some_and(|first| first.missing != node.missing);
                 group.nodes.push(node);
             }
-            None => groups.push((key, Alike { nodes: vec![node], causes: causes(&node.missing), times_differ: false })),
+            None => groups.push(Alike { nodes: vec![node], causes: causes(&node.missing), times_differ: false }),
         }
     }
-    let mut groups: Vec<Alike<'a>> = groups.into_iter().map(|(_, group)| group).collect();
-    let mut told: Vec<(String, NodeName)> = Vec::new();
+    let mut told: HashMap<String, NodeName> = HashMap::new();
     for group in &mut groups {
         let Some(first) = group.first() else { continue };
         for cause in group.causes.iter_mut().filter(|cause| cause.text.len() > LONG) {
-            let text = timeless(&cause.text);
-            match told.iter().find(|(other, _)| *other == text) {
-                Some((_, node)) => cause.text = format!("as on {node}"),
-                None => told.push((text, first.node.clone())),
+            match told.entry(timeless(&cause.text)) {
+                Entry::Occupied(node) => cause.text = format!("as on {}", node.get()),
+                Entry::Vacant(place) => {
+                    place.insert(first.node.clone());
+                }
             }
         }
     }

@@ -1,22 +1,30 @@
 //! What the run yielded, told at its end: the table on the terminal and SUMMARY.md. Says exactly
 //! what the node summaries hold, never more. Called by the cli; prints and writes nothing itself.
 
+pub mod analysis;
 mod changes;
+pub mod difference;
 mod groups;
+pub mod html;
 pub mod markdown;
-mod page;
 mod missing;
+mod page;
 pub mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod timeline;
+pub mod verdicts;
 mod words;
+
+pub(crate) use words::report_command;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::analysis::Analysis;
 use crate::event::ClusterSummary;
 use crate::inventory::NodeName;
 
@@ -41,6 +49,8 @@ pub struct RunSummary {
     pub notes: Vec<String>,
     /// The evidence of the cluster, if it was asked for.
     pub cluster: Option<ClusterSummary>,
+    /// What the evidence means, if it was analysed.
+    pub analysis: Option<Analysis>,
     /// Folds names: `worker-00[1-4,7]`.
     pub fold: fn(&[NodeName]) -> String,
 }

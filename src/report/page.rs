@@ -36,10 +36,16 @@ impl Page {
 
     /// Wraps a text behind a label; further lines stand under the first.
     pub(super) fn item(&mut self, indent: usize, label: &str, text: &str) {
+        self.painted_item(indent, label, "", text);
+    }
+
+    /// Does the same with the label painted.
+    pub(super) fn painted_item(&mut self, indent: usize, label: &str, style: &str, text: &str) {
         let label_width = columns(label);
         if indent + label_width > self.width / 2 {
             // A label as long as a line stands for itself, with its text below.
             for part in wrap(label, self.width.saturating_sub(indent)) {
+                let part = self.paint(&part, style);
                 self.line(&format!("{}{part}", " ".repeat(indent)));
             }
             for part in wrap(text, self.width.saturating_sub(indent + 4)) {
@@ -48,7 +54,7 @@ impl Page {
             return;
         }
         let room = self.width.saturating_sub(indent + label_width);
-        let mut label = label.to_owned();
+        let mut label = self.paint(label, style);
         for part in wrap(text, room) {
             self.line(format!("{}{label}{part}", " ".repeat(indent)).trim_end());
             label = " ".repeat(label_width);

@@ -12,7 +12,8 @@ use super::groups::{self, Row};
 use super::missing::{self, Cause};
 use super::page::{BOLD, GREEN, Page, RED, YELLOW};
 use super::table::{Column, Table};
-use super::words::{claim, result, tally, unclean, why};
+use super::verdicts;
+use super::words::{claim, report_command, result, tally, unclean, why};
 
 /// Causes listed per node; the manifest has all steps.
 const CAUSES_LISTED: usize = 6;
@@ -27,6 +28,12 @@ const BESIDE_NAMES: usize = 62;
 pub fn render(nodes: &[NodeSummary], ctx: &RunSummary, width: usize, color: bool) -> String {
     let mut page = Page { out: String::new(), width: width.max(40), color };
     still_changed(&mut page, nodes);
+    if let Some(analysis) = &ctx.analysis {
+        let heading = page.paint("Verdict", BOLD);
+        page.line(&heading);
+        verdicts::put(&mut page, analysis, verdicts::Detail::Brief);
+        page.line("");
+    }
     table(&mut page, nodes, ctx);
     changed(&mut page, nodes, ctx);
     missing(&mut page, &groups::with(nodes, NodeResult::Partial), ctx);
@@ -314,6 +321,9 @@ fn end(page: &mut Page, nodes: &[NodeSummary], ctx: &RunSummary) {
     page.item(0, "", &format!("{}; {size}; took {}", tally(nodes), duration(ctx.took)));
     page.path(0, "run: ", &safe(&ctx.run_id));
     page.path(0, "directory: ", &path(&ctx.out));
+    if ctx.analysis.is_some() {
+        page.path(0, "all of the verdict: ", &report_command(&ctx.out));
+    }
     let all_well = ctx.exit_code == 0 && nodes.iter().all(|n| claim(n) == NodeResult::Complete);
     let text = format!("exit code {}: {}", ctx.exit_code, safe(&ctx.exit_meaning));
     let lines = wrap(&text, page.width);

@@ -1,5 +1,7 @@
 //! Summary and SUMMARY.md as an operator sees them.
 
+mod with_verdict;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ fn ctx(exit_code: u8, meaning: &str) -> RunSummary {
         interrupted: false,
         notes: Vec::new(),
         cluster: None,
+        analysis: None,
         fold,
     }
 }
@@ -116,11 +119,14 @@ fn summary_md_reads_well() {
     insta::assert_snapshot!(text, @r#"
     # Evidence of run `20261120T231700Z-ab12`
 
+    ## The run
+
     - began: 2026-11-20 23:17:00 UTC
     - took: 1m12s
     - 5 nodes: 1 complete, 1 partial, 2 unreached, 1 not started
     - bundles: 2 files, 24.6 MB, in `out`
     - exit code **11**: some nodes were not reached
+    - to look further: `plegcollect report out`, `plegcollect show BUNDLE FILE`, `tar --zstd -xf BUNDLE`
 
     ## Nodes
 

@@ -1,7 +1,9 @@
 //! Words of the reports: results, step counts, and what a summary may claim.
 
+use std::path::Path;
+
 use crate::event::{NodeResult, NodeSummary, StepCounts};
-use crate::wording::{count, safe};
+use crate::wording::{count, path, safe};
 
 /// Returns the result that may be claimed: `Complete` needs clean steps and a sealed bundle,
 /// whatever the summary calls itself.
@@ -63,4 +65,14 @@ pub(super) fn why(node: &NodeSummary) -> String {
             _ => unclean(&node.steps),
         },
     }
+}
+
+/// Returns the command that tells everything of a run, to be copied: quoted where a shell would read it otherwise.
+pub(crate) fn report_command(out: &Path) -> String {
+    let out = path(out);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | ',' | '@' | '%');
+    if !out.is_empty() && out.chars().all(plain) {
+        return format!("plegcollect report {out}");
+    }
+    format!("plegcollect report '{}'", out.replace('\'', "'\\''"))
 }
