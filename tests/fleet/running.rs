@@ -83,7 +83,7 @@ impl Running {
         let tail = |name: &str| {
             let text = std::fs::read_to_string(self.out.path().join(name)).unwrap_or_default();
             let lines: Vec<String> = text.lines().map(|l| l.chars().take(300).collect()).collect();
-            lines[lines.len().saturating_sub(30)..].join("\n")
+            lines[lines.len().saturating_sub(200)..].join("\n")
         };
         format!("--- stdout\n{}\n--- stderr\n{}", tail("stdout"), tail("stderr"))
     }
