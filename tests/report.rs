@@ -178,7 +178,10 @@ fn nothing_is_left_in_the_temporary_directory() {
     command.env("TMPDIR", tmp.path()).arg("report").arg(fixture("bundle-1.1.tar.zst")).assert().code(0);
     assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);
     let mut command = Command::cargo_bin("plegcollect").unwrap();
-    command.env("TMPDIR", tmp.path().join("none")).arg("report").arg(fixture("bundle-1.1.tar.zst")).assert().code(3);
+    let call = command.env("TMPDIR", tmp.path().join("none")).arg("report").arg(fixture("bundle-1.1.tar.zst"));
+    let said = String::from_utf8(call.assert().code(3).get_output().stdout.clone()).unwrap();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("cannot unpack") && said.contains("set TMPDIR to a directory"), "{said}");
 }
 
 #[test]

@@ -50,6 +50,39 @@ pub enum Layer {
     Clock,
 }
 
+impl Layer {
+    /// Returns what people call it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kubelet => "kubelet",
+            Self::Runtime => "runtime",
+            Self::Dockerd => "dockerd",
+            Self::Containerd => "containerd",
+            Self::Shim => "shim",
+            Self::Cni => "CNI",
+            Self::Kernel => "kernel",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Systemd => "systemd",
+            Self::ApiServer => "API server",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+impl Severity {
+    /// Returns how grave, in a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
 /// Lines of a file of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

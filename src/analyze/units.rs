@@ -1,5 +1,5 @@
 //! What systemd says of a daemon's unit over the whole length of its log: starts, stops, failures. A start that the daemon
-//! logs itself is not counted again here. Fed line by line by those who read the daemon's log.
+//! logs itself is not counted again here, and a stop counts once, whoever says it and how often. Fed line by line by those who read the daemon's log.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,7 +17,7 @@ const OURS: [&str; 7] = ["docker", "containerd", "kube", "k3s", "rke2", "cri-o",
 pub struct UnitHistory {
     /// Starts that the daemon itself logged nothing of.
     pub starts: Bursts,
-    /// It was told to stop, or had stopped.
+    /// It was told to stop, or had stopped, by systemd or by itself.
     pub stops: Bursts,
     /// Its main process ended, it failed, or a start or stop took too long; named by how.
     pub failures: Bursts,
@@ -31,6 +31,8 @@ pub struct UnitHistory {
     runs: bool,
     /// A stop that is under way.
     stopping: bool,
+    /// Its stop is counted, and it has not been started since.
+    stopped: bool,
 }
 
 impl Default for UnitHistory {
@@ -46,6 +48,7 @@ impl Default for UnitHistory {
             waiting: None,
             runs: false,
             stopping: false,
+            stopped: false,
         }
     }
 }
@@ -60,14 +63,12 @@ impl UnitHistory {
             UnitEvent::Stopping => {
                 self.end();
                 self.stopping = true;
-                self.stops.add(line, "");
+                self.own_stop(line);
             }
             UnitEvent::Stopped => {
                 self.end();
-                if !std::mem::take(&mut self.stopping) {
-                    self.stops.add(line, "");
-                }
                 self.stopping = false;
+                self.own_stop(line);
             }
             UnitEvent::Exited { code, status } => {
                 self.end();
@@ -92,7 +93,14 @@ impl UnitHistory {
     pub fn own_start(&mut self) {
         self.waiting = None;
         self.runs = true;
-        self.stopping = false;
+        (self.stopping, self.stopped) = (false, false);
+    }
+
+    /// The daemon logged its own stop.
+    pub fn own_stop(&mut self, line: &LogLine<'_>) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.stops.add(line, "");
+        }
     }
 
     /// The log has ended.
@@ -104,7 +112,7 @@ impl UnitHistory {
 
     fn begin(&mut self, line: &LogLine<'_>) {
         self.close();
-        (self.runs, self.stopping) = (false, false);
+        (self.runs, self.stopping, self.stopped) = (false, false, false);
         self.waiting = Some((line.happened(), line.number));
     }
 

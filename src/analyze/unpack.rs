@@ -34,7 +34,11 @@ const PROBLEMS: usize = 50;
 pub(super) fn unpacked(path: &Path) -> Result<NodeView, ReadError> {
     let bundle = Bundle::open(path)?;
     let dir = std::env::temp_dir();
-    let store = tempfile::tempfile_in(&dir).map_err(|source| ReadError::Open { path: dir.clone(), source })?;
+    let store = tempfile::tempfile_in(&dir).map_err(|source| ReadError::NoPlace {
+        path: path.to_owned(),
+        dir: dir.clone(),
+        source,
+    })?;
     let mut unpacking =
         Unpacking { path, dir: &dir, file: store, at: 0, index: BTreeMap::new(), failed: None, free: free_bytes };
     let mut found: BTreeMap<String, (u64, String)> = BTreeMap::new();

@@ -79,6 +79,16 @@ pub enum ReadError {
         /// Bytes free.
         free: u64,
     },
+    /// There is nowhere to unpack it.
+    #[error("cannot unpack {} in {}; set TMPDIR to a directory that can be written to", path.display(), dir.display())]
+    NoPlace {
+        /// Which.
+        path: PathBuf,
+        /// Where it would be unpacked.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The reader of what we print is gone, or its disk is full.
     #[error("write the output")]
     Output(#[source] io::Error),

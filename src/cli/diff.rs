@@ -88,19 +88,14 @@ fn side(path: &Path) -> Result<Side, AppError> {
         match name(&source) {
             Err(error) if alone => return Err(AppError::from_chain(exit::SETUP, &error)),
             Ok(name) if side.nodes.iter().any(|(known, _)| *known == name) => side.unreadable.push(Unreadable {
-                path: printable(&at(&source).to_string_lossy(), 400),
+                path: printable(&source.path().to_string_lossy(), 400),
                 reason: format!("{name} is there already, by a bundle that comes first"),
             }),
             Ok(name) => side.nodes.push((name, source)),
-            Err(error) => side.unreadable.push(not_read(at(&source), &error)),
+            Err(error) => side.unreadable.push(not_read(source.path(), &error)),
         }
     }
     Ok(side)
-}
-
-fn at(source: &Source) -> &Path {
-    let (Source::Bundle(path) | Source::Directory(path) | Source::File(path)) = source;
-    path
 }
 
 /// The name of a bundle's node is in its first entry.
@@ -142,7 +137,7 @@ fn compared(mut base: Side, mut other: Side) -> Result<Comparison, AppError> {
         let mut look = |source: &Source| match looked(source) {
             Ok(looked) => looked,
             Err(error) => {
-                comparison.unreadable.push(not_read(at(source), &error));
+                comparison.unreadable.push(not_read(source.path(), &error));
                 None
             }
         };
@@ -168,7 +163,7 @@ fn looked(source: &Source) -> Result<Option<Looked>, ReadError> {
     }
     let reads = RULES.iter().flat_map(|rule| rule.reads.iter().copied());
     let files = reads.filter(|file| view.open(file).is_some()).collect();
-    let node = analyze(&view, printable(&at(source).to_string_lossy(), 400));
+    let node = analyze(&view, printable(&source.path().to_string_lossy(), 400));
     Ok(Some(Looked { node, files }))
 }
 

@@ -69,10 +69,16 @@ pub(super) fn why(node: &NodeSummary) -> String {
 
 /// Returns the command that tells everything of a run, to be copied: quoted where a shell would read it otherwise.
 pub(crate) fn report_command(out: &Path) -> String {
-    let out = path(out);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | ',' | '@' | '%');
-    if !out.is_empty() && out.chars().all(plain) {
-        return format!("plegcollect report {out}");
+    format!("plegcollect report {}", shell_word(&path(out)))
+}
+
+/// Returns a word as a shell reads it: quoted where it would be read otherwise.
+pub(super) fn shell_word(word: &str) -> String {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | '=' | ',' | '@' | '%');
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
-    format!("plegcollect report '{}'", out.replace('\'', "'\\''"))
 }

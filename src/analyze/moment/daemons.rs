@@ -89,7 +89,7 @@ pub(super) fn units(found: &mut Found<'_>, name: &str, file: &str, units: &UnitH
 }
 
 fn docker(told: &mut Told, line: &LogLine<'_>, ours: &dyn Fn(Timestamp) -> bool) {
-    use MomentKind::{Daemon, Deadlines, Start, Stop};
+    use MomentKind::{Daemon, Deadlines, Start};
     let Some(event) = dockerd::read(line) else { return };
     let by_us = line.happened().is_some_and(ours);
     match event {
@@ -97,7 +97,7 @@ fn docker(told: &mut Told, line: &LogLine<'_>, ours: &dyn Fn(Timestamp) -> bool)
             told.units.own_start();
             told.note(line, (Start, Severity::Info, "started"), "");
         }
-        DockerdEvent::Stopping => told.note(line, (Stop, Severity::Info, "stopped"), ""),
+        DockerdEvent::Stopping => told.units.own_stop(line),
         DockerdEvent::Reloaded { debug } if !by_us => {
             let (on, off) = ("read its configuration again: debug is on", "read its configuration again: debug is off");
             told.note(line, (Daemon, Severity::Info, if debug { on } else { off }), "");
@@ -146,14 +146,14 @@ fn request(method: &str, path: &str) -> String {
 }
 
 fn containerd(told: &mut Told, line: &LogLine<'_>, ours: &dyn Fn(Timestamp) -> bool) {
-    use MomentKind::{Daemon, Deadlines, OomKill, Start, Stop};
+    use MomentKind::{Daemon, Deadlines, OomKill, Start};
     let Some(event) = containerd::read(line) else { return };
     match event {
         ContainerdEvent::Starting { version } => {
             told.units.own_start();
             told.note(line, (Start, Severity::Info, "started"), &version);
         }
-        ContainerdEvent::Stopping => told.note(line, (Stop, Severity::Info, "stopped"), ""),
+        ContainerdEvent::Stopping => told.units.own_stop(line),
         ContainerdEvent::StacksWritten(_) if !line.happened().is_some_and(ours) => {
             told.note(line, (Daemon, Severity::Info, "wrote its goroutines"), "");
         }
@@ -174,14 +174,14 @@ fn containerd(told: &mut Told, line: &LogLine<'_>, ours: &dyn Fn(Timestamp) -> b
 }
 
 fn crio(told: &mut Told, line: &LogLine<'_>, _: &dyn Fn(Timestamp) -> bool) {
-    use MomentKind::{Daemon, Deadlines, OomKill, Start, Stop};
+    use MomentKind::{Daemon, Deadlines, OomKill, Start};
     let Some(event) = crio::read(line) else { return };
     match event {
         CrioEvent::Starting { version } => {
             told.units.own_start();
             told.note(line, (Start, Severity::Info, "started"), &version);
         }
-        CrioEvent::Stopping => told.note(line, (Stop, Severity::Info, "stopped"), ""),
+        CrioEvent::Stopping => told.units.own_stop(line),
         CrioEvent::Retried { stage } => {
             let what = (Deadlines, Severity::Warning, "is asked again for what it is still making");
             told.note(line, what, stage.as_deref().unwrap_or_default());

@@ -177,6 +177,25 @@ fn what_systemd_says_is_counted_once_with_what_the_daemon_says() {
     assert_eq!(got, want);
 }
 
+/// Lines of containerd 1.6.20 and systemd 252, of a stop by `systemctl`.
+#[test]
+fn a_stop_is_one_whoever_says_it_and_the_next_after_a_start_another() {
+    let stop = |minute: u32| {
+        format!(
+            "2026-11-21T11:{minute}:51.034569+0000 w systemd[1]: Stopping containerd.service - containerd container runtime...\n\
+             2026-11-21T11:{minute}:51.035058+0000 w containerd[45]: time=\"2026-11-21T11:{minute}:51.034926916Z\" level=info msg=\"Stop CRI service\"\n\
+             2026-11-21T11:{minute}:51.040608+0000 w containerd[45]: time=\"2026-11-21T11:{minute}:51.040551956Z\" level=info msg=\"Stop CRI service\"\n\
+             2026-11-21T11:{minute}:51.042809+0000 w systemd[1]: containerd.service: Deactivated successfully.\n\
+             2026-11-21T11:{minute}:51.043010+0000 w systemd[1]: Stopped containerd.service - containerd container runtime.\n"
+        )
+    };
+    let start = "2026-11-21T11:20:00.000000+0000 w systemd[1]: Starting containerd.service - containerd container runtime...\n\
+                 2026-11-21T11:20:01.000000+0000 w systemd[1]: Started containerd.service - containerd container runtime.\n";
+    let got = all(bare(), &[("containerd/journal.txt", &format!("{}{start}{}", stop(15), stop(40)))]);
+    let want = ["21 11:15:51 containerd stopped", "21 11:20:00 containerd started", "21 11:40:51 containerd stopped"];
+    assert_eq!(got, want);
+}
+
 #[test]
 fn our_changes_and_samples_are_told_by_the_nodes_clock_and_not_twice() {
     let changes = json!([

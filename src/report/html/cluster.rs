@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::escape::Text;
 use super::node::{folded, list};
-use super::page::{Page, class, layer, state, worst};
+use super::page::{Page, class, state, worst};
 use crate::analyze::finding::{Finding, Severity};
 
 /// No node: no file of it can be opened in the page.
@@ -22,7 +22,7 @@ pub(super) fn sections(out: &mut String, page: &Page<'_>) {
         let gravest = worst(cluster);
         write!(out, "<article class=\"group {}\"><h3>{} ", class(gravest), state(gravest)).ok();
         if let Some(blamed) = cluster.verdict.layer {
-            write!(out, "<span class=\"layer\">{}</span> ", layer(blamed)).ok();
+            write!(out, "<span class=\"layer\">{}</span> ", blamed.word()).ok();
         }
         writeln!(out, "{}: {}</h3>", Text(cluster.node.as_str()), Text(&cluster.verdict.sentence)).ok();
         writeln!(out, "<p class=\"note\">Evidence: {}</p>", Text(&cluster.source)).ok();

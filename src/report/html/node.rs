@@ -7,7 +7,7 @@ use super::charts::timeline::{self, Window};
 use super::charts::{Link, clock, goroutines, waterfall};
 use super::escape::Text;
 use super::evidence;
-use super::page::{Page, layer, state, worst};
+use super::page::{Page, state, worst};
 use super::spool::KeptNode;
 use crate::analyze::figures::{Figures, Latency};
 use crate::analyze::finding::{Finding, Severity};
@@ -32,7 +32,7 @@ pub(super) fn section(out: &mut String, page: &Page<'_>, number: usize, node: &N
         out.push_str("<p class=\"back\"><a href=\"#overview\">\u{2190} All nodes</a></p>\n");
     }
     write!(out, "<h2 id=\"n{number}-name\">{}</h2>", Text(node.node.as_str())).ok();
-    let blamed = node.verdict.layer.map(|l| format!("<span class=\"layer\">{}</span> ", layer(l))).unwrap_or_default();
+    let blamed = node.verdict.layer.map(|l| format!("<span class=\"layer\">{}</span> ", l.word())).unwrap_or_default();
     writeln!(out, "<p class=\"verdict\">{} {blamed}{}</p>", state(worst(node)), Text(&node.verdict.sentence)).ok();
     contents(out, page, number, node);
     about(out, node);

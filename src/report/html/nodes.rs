@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::charts::short;
 use super::escape::Text;
-use super::page::{Page, layer, state, worst};
+use super::page::{Page, state, worst};
 use crate::analyze::finding::Severity;
 use crate::wording::columns;
 
@@ -40,7 +40,7 @@ pub(super) fn table(out: &mut String, page: &Page<'_>) {
     for (number, node) in nodes {
         let grave_most = worst(node);
         let blamed =
-            node.verdict.layer.map(|l| format!("<span class=\"layer\">{}</span> ", layer(l))).unwrap_or_default();
+            node.verdict.layer.map(|l| format!("<span class=\"layer\">{}</span> ", l.word())).unwrap_or_default();
         let grave = node.findings.iter().filter(|f| f.severity > Severity::Info && !f.is_gap()).count();
         let gaps = node.findings.iter().filter(|f| f.is_gap()).count();
         let relist = node.figures.relist.as_ref().and_then(|latency| latency.p99.or(latency.mean));

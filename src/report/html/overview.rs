@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::escape::Text;
-use super::page::{Page, badge, layer, state, worst};
+use super::page::{Page, badge, state, worst};
 use crate::analyze::finding::{Finding, Severity};
 use crate::analyze::fleet::Group;
 use crate::inventory::{NodeName, fold};
@@ -76,7 +76,7 @@ pub(super) fn wrong(out: &mut String, page: &Page<'_>) {
             kinds(page, group).into_iter().partition(|kind| kind.finding.severity > Severity::Info);
         write!(out, "<article class=\"group {}\"><h3>{} ", super::page::class(group.worst), state(group.worst)).ok();
         if let Some(blamed) = group.layer {
-            write!(out, "<span class=\"layer\">{}</span> ", layer(blamed)).ok();
+            write!(out, "<span class=\"layer\">{}</span> ", blamed.word()).ok();
         }
         writeln!(out, "{}</h3>", Text(&group.sentence)).ok();
         writeln!(

@@ -8,11 +8,12 @@ use super::charts;
 use super::charts::Link;
 use super::escape::Text;
 use super::spool::KeptNode;
-use crate::analyze::finding::{Citation, Finding, Layer, Severity};
+use crate::analyze::finding::{Citation, Finding, Severity};
 use crate::analyze::moment::Moment;
 use crate::analyze::node::NodeAnalysis;
 use crate::inventory::NodeName;
 use crate::report::analysis::Analysis;
+use crate::report::words::shell_word;
 
 /// See the module.
 pub(super) struct Page<'a> {
@@ -170,18 +171,9 @@ pub(super) const fn class(severity: Severity) -> &'static str {
     }
 }
 
-/// Returns the word of a severity.
-pub(super) const fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "critical",
-        Severity::Warning => "warning",
-        Severity::Info => "info",
-    }
-}
-
 /// Returns the badge of a severity.
 pub(super) fn badge(severity: Severity) -> String {
-    format!("<span class=\"sev {}\">{}</span>", class(severity), word(severity))
+    format!("<span class=\"sev {}\">{}</span>", class(severity), severity.word())
 }
 
 /// Returns the badge of a node by its gravest finding.
@@ -192,29 +184,8 @@ pub(super) fn state(worst: Severity) -> String {
     }
 }
 
-/// Returns the name of a layer.
-pub(super) const fn layer(layer: Layer) -> &'static str {
-    match layer {
-        Layer::Kubelet => "kubelet",
-        Layer::Runtime => "runtime",
-        Layer::Dockerd => "dockerd",
-        Layer::Containerd => "containerd",
-        Layer::Shim => "shim",
-        Layer::Cni => "CNI",
-        Layer::Kernel => "kernel",
-        Layer::Memory => "memory",
-        Layer::Disk => "disk",
-        Layer::Systemd => "systemd",
-        Layer::ApiServer => "API server",
-        Layer::Clock => "clock",
-    }
-}
-
 /// Returns how to see a file outside of this page; `None` where that is no command.
 pub(super) fn unpack(source: &str) -> Option<String> {
     let bundle = source.ends_with(crate::bundle::layout::SEALED) || source.ends_with(crate::bundle::layout::PARTIAL);
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '=' | ',' | '@' | ':');
-    let quoted =
-        if source.chars().all(plain) { source.to_owned() } else { format!("'{}'", source.replace('\'', "'\\''")) };
-    bundle.then(|| format!("plegcollect show {quoted}"))
+    bundle.then(|| format!("plegcollect show {}", shell_word(source)))
 }

@@ -115,7 +115,7 @@ fn body(out: &mut String, group: &Told<'_>, analysis: &Analysis, most: Most) {
         item(&format!("all of them, and no healthy node: {}", escaped(&group.group.shared.join(", "))));
     }
     for (at, kind) in group.findings.iter().enumerate().take(most.findings) {
-        let word = story::severity_word(kind.finding.severity);
+        let word = kind.finding.severity.word();
         let (says, evidence) =
             (escaped(&group.says(kind, most.sentence)), escaped(&story::evidence(kind.finding, most.places)));
         match (says.is_empty(), evidence.is_empty()) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analyze::compare::Difference;
-use crate::analyze::finding::{Citation, Finding, Layer, Severity};
+use crate::analyze::finding::{Citation, Finding, Severity};
 use crate::analyze::fleet::Group;
 use crate::analyze::node::NodeAnalysis;
 use crate::analyze::verdict;
@@ -124,8 +124,8 @@ impl Told<'_> {
     pub(super) fn layer(&self) -> &'static str {
         match self.group.layer {
             _ if self.is_well() => "well",
-            Some(layer) => layer_word(layer),
-            None => severity_word(self.group.worst),
+            Some(layer) => layer.word(),
+            None => self.group.worst.word(),
         }
     }
 
@@ -287,33 +287,6 @@ pub(super) fn evidence(finding: &Finding, places: usize) -> String {
 /// Returns what to look at next.
 pub(super) fn next(finding: &Finding, columns: usize) -> Option<String> {
     finding.next.as_ref().map(|next| wording::cut(&wording::command(next), columns))
-}
-
-/// Returns the name of a layer.
-pub(super) const fn layer_word(layer: Layer) -> &'static str {
-    match layer {
-        Layer::Kubelet => "kubelet",
-        Layer::Runtime => "runtime",
-        Layer::Dockerd => "dockerd",
-        Layer::Containerd => "containerd",
-        Layer::Shim => "shim",
-        Layer::Cni => "CNI",
-        Layer::Kernel => "kernel",
-        Layer::Memory => "memory",
-        Layer::Disk => "disk",
-        Layer::Systemd => "systemd",
-        Layer::ApiServer => "API server",
-        Layer::Clock => "clock",
-    }
-}
-
-/// Returns how grave something is, in a word.
-pub(super) const fn severity_word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "critical",
-        Severity::Warning => "warning",
-        Severity::Info => "info",
-    }
 }
 
 /// Returns names folded; cut where they do not fold.

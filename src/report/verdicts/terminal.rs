@@ -126,7 +126,7 @@ fn body(page: &mut Page, group: &Told<'_>, analysis: &Analysis, most: Most, deta
         let evidence = story::evidence(finding, most.places);
         let see = if evidence.is_empty() { String::new() } else { format!("see {evidence}") };
         let says = group.says(kind, most.sentence);
-        let word = format!("  {}", story::severity_word(finding.severity));
+        let word = format!("  {}", finding.severity.word());
         let mut lines = [says, see].into_iter().filter(|line| !line.is_empty());
         label(page, &word, style, &lines.next().unwrap_or_else(|| "as above".to_owned()));
         lines.for_each(|line| label(page, "", "", &line));
